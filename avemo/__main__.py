@@ -1,0 +1,6 @@
+"""Runs `avemo` as `python -m avemo`."""
+
+from avemo import cli
+
+if __name__ == '__main__':
+  cli.main()
