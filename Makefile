@@ -1,0 +1,48 @@
+# One environment for everything: `make demo`, `make test`, `make lint`.
+# PYTHON picks the interpreter (3.11 or 3.12); its lock file decides versions.
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+VENV ?= .venv
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+LOCK := requirements/python$(VERSION).txt
+READY := $(VENV)/.ready-$(VERSION)
+RUN := $(VENV)/bin/python
+
+.PHONY: setup demo test coverage lint format lock clean
+
+setup: $(READY)
+
+$(READY): setup.py $(LOCK)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in {(3, 11), (3, 12)})' \
+	  || { echo 'avemo needs Python 3.11 or 3.12: make PYTHON=python3.11'; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r $(LOCK)
+	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+demo: $(READY)
+	$(RUN) -m avemo demo --out runs/demo
+
+test: $(READY)
+	$(RUN) -m pytest -n 2 --dist loadfile
+
+coverage: $(READY)
+	$(RUN) -m pytest -n 2 --dist loadfile --cov --cov-report term:skip-covered
+
+lint: $(READY)
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+format: $(READY)
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+# Resolves the newest versions that setup.py allows; needs uv.
+lock:
+	for version in 3.11 3.12; do \
+	  uv pip compile setup.py --extra dev --extra convert --upgrade \
+	    --python-version $$version --no-header --no-annotate \
+	    --no-emit-index-url --output-file requirements/python$$version.txt; \
+	done
+
+clean:
+	rm -rf $(VENV) runs .pytest_cache .ruff_cache
