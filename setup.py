@@ -64,7 +64,7 @@ setuptools.setup(
     include=['avemo', 'avemo.*', 'datasets_tfds', 'datasets_tfds.*']
   ),
   package_data={
-    'avemo': ['**/*.html.jinja'],
+    'avemo': ['evaluate/*.jinja'],
     'datasets_tfds': ['**/*.md', '**/*.bib', '**/*.txt'],
   },
   install_requires=REQUIREMENTS,

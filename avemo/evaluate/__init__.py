@@ -1,0 +1,1 @@
+"""From a checkpoint to predictions, metrics and a page to look at."""

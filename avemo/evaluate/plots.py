@@ -1,0 +1,88 @@
+"""Figures as PNG bytes. Matplotlib's object interface: no global state."""
+
+import io
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib import figure as figures
+from matplotlib.backends import backend_agg
+
+
+def to_png(figure: figures.Figure) -> bytes:
+  """Draws the figure; returns the bytes of a PNG file."""
+  backend_agg.FigureCanvasAgg(figure)
+  buffer = io.BytesIO()
+  # Without the software's name the same figure gives the same bytes.
+  figure.savefig(buffer, format='png', dpi=110, metadata={'Software': None})
+  return buffer.getvalue()
+
+
+def plot_confusion(confusion: np.ndarray, labels: Sequence[str]) -> bytes:
+  """Counts and row shares of a confusion matrix.
+
+  Args:
+    confusion: [C, C] counts, rows true, columns predicted.
+    labels: C class names.
+  """
+  confusion = np.asarray(confusion)
+  totals = confusion.sum(axis=1, keepdims=True)
+  share = confusion / np.maximum(totals, 1)
+  size = 1.8 + 0.75 * len(labels)
+  figure = figures.Figure(figsize=(size + 0.6, size), layout='constrained')
+  axes = figure.add_subplot()
+  image = axes.imshow(share, cmap='Blues', vmin=0, vmax=1)
+  axes.set_xticks(range(len(labels)), labels, rotation=40, ha='right')
+  axes.set_yticks(range(len(labels)), labels)
+  axes.set_xlabel('predicted')
+  axes.set_ylabel('true')
+  for row, column in np.ndindex(confusion.shape):
+    axes.text(
+      column,
+      row,
+      f'{share[row, column]:.0%}\n{confusion[row, column]}',
+      ha='center',
+      va='center',
+      fontsize=8,
+      color='white' if share[row, column] > 0.55 else 'black',
+    )
+  figure.colorbar(image, ax=axes, shrink=0.8, label='share of the true class')
+  return to_png(figure)
+
+
+def plot_bars(
+  values: Mapping[str, Mapping[str, float]], *, ylabel: str, chance: float
+) -> bytes:
+  """Groups of bars: `values[group][bar]`, fractions of 1."""
+  groups = list(values)
+  bars = list(next(iter(values.values())))
+  figure = figures.Figure(
+    figsize=(2 + 1.4 * len(groups), 3.4), layout='constrained'
+  )
+  axes = figure.add_subplot()
+  width = 0.8 / len(bars)
+  for offset, bar in enumerate(bars):
+    heights = [values[group][bar] for group in groups]
+    places = np.arange(len(groups)) + (offset - (len(bars) - 1) / 2) * width
+    drawn = axes.bar(places, heights, width, label=bar)
+    axes.bar_label(drawn, fmt='{:.2f}', fontsize=8)
+  axes.axhline(chance, color='grey', linestyle='--', label='chance')
+  axes.set_xticks(range(len(groups)), groups)
+  axes.set_ylim(0, 1.1)
+  axes.set_ylabel(ylabel)
+  axes.legend(ncols=3, fontsize=8, loc='upper left')
+  return to_png(figure)
+
+
+def plot_curves(curves: Mapping[str, tuple[Sequence, Sequence]]) -> bytes:
+  """Lines `name → (x, y)`, one panel a name."""
+  count = len(curves)
+  figure = figures.Figure(
+    figsize=(4.2 * min(count, 3), 3 * -(-count // 3)), layout='constrained'
+  )
+  for place, (name, (x, y)) in enumerate(curves.items(), start=1):
+    axes = figure.add_subplot(-(-count // 3), min(count, 3), place)
+    axes.plot(x, y)
+    axes.set_title(name, fontsize=10)
+    axes.set_xlabel('step')
+    axes.grid(alpha=0.3)
+  return to_png(figure)
