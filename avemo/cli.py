@@ -75,7 +75,10 @@ def run_protocols(args) -> None:
 
 
 def run_train(args) -> None:
-  config = load_config(args.rest, 'train')
+  from avemo.experiment import configs
+
+  # Before the training room is imported: a typing error answers at once.
+  config = configs.load(args.config_flags)
 
   from avemo.train import loop
 
@@ -371,39 +374,6 @@ def fraction(text: str) -> float:
   return value
 
 
-def load_config(arguments: Sequence[str], verb: str):
-  """The config that `--config=FILE[:arg] --config.a.b=v …` describe.
-
-  Raises:
-    AvemoError: no such file, a file that fails, an unknown key (names the
-      nearest), a value of the wrong type.
-  """
-  from absl import flags
-  from ml_collections import config_flags
-
-  path = next(
-    (a.split('=', 1)[1] for a in arguments if a.startswith('--config=')), ''
-  ).split(':')[0]
-  if not pathlib.Path(path).is_file():
-    raise errors.AvemoError(
-      f'{path}: no such config; the ready ones are in configs/'
-    )
-  values = flags.FlagValues()
-  config_flags.DEFINE_config_file(
-    'config', flag_values=values, lock_config=True
-  )
-  try:
-    rest = values([f'avemo {verb}', *arguments])[1:]
-    config = values.config
-  except flags.Error as error:
-    raise errors.AvemoError(f'{path}: {one_line(error)}') from error
-  except (AttributeError, KeyError, TypeError, ValueError) as error:
-    raise errors.AvemoError(f'{path}: {one_line(error)}') from error
-  if rest:
-    raise errors.AvemoError(f'unknown argument {rest[0]!r}')
-  return config
-
-
 def one_line(error: BaseException) -> str:
   text = str(error.args[0]) if isinstance(error, KeyError) else str(error)
   return ' '.join(text.split())
@@ -412,32 +382,15 @@ def one_line(error: BaseException) -> str:
 # ---------------------------------------------------------------- the start
 
 
-def split_config_flags(
-  arguments: Sequence[str],
-) -> tuple[list[str], list[str]]:
-  """Takes `--config …` and `--config.a.b …` of `train` out of the rest."""
-  own, config = [], []
-  position = 0
-  while position < len(arguments):
-    word = arguments[position]
-    name = word.split('=', 1)[0]
-    if name == '--config' or name.startswith('--config.'):
-      if '=' not in word and position + 1 < len(arguments):
-        position += 1
-        word = f'{word}={arguments[position]}'
-      config.append(word)
-    else:
-      own.append(word)
-    position += 1
-  return own, config
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+  if arguments[:1] != ['train']:
+    return build_parser().parse_args(arguments)
+  from avemo.experiment import configs
 
-
-def quiet_libraries() -> None:
-  """Libraries report through logging; a user wants our lines alone."""
-  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
-  os.environ.setdefault('GRPC_VERBOSITY', 'ERROR')
-  for name in ('absl', 'jax', 'orbax', 'grain', 'tensorflow_datasets'):
-    logging.getLogger(name).setLevel(logging.ERROR)
+  own, config_flags = configs.split_flags(arguments)
+  args = build_parser().parse_args(own + config_flags[:1])
+  args.config_flags = config_flags
+  return args
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -446,13 +399,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
   quiet_libraries()
   debug = '--debug' in arguments
   try:
-    config_flags: list[str] = []
-    own = arguments
-    if arguments[:1] == ['train']:
-      own, config_flags = split_config_flags(arguments)
-      own += config_flags[:1]
-    args = build_parser().parse_args(own)
-    args.rest = config_flags
+    args = parse(arguments)
     args.function(args)
   except errors.AvemoError as error:
     stop(str(error), debug)

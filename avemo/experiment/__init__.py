@@ -1,0 +1,1 @@
+"""Many runs from one config: the demo, and what compares them."""

@@ -1,0 +1,80 @@
+"""Configs: loaded by path, overridden by flags, refused in one line."""
+
+import pathlib
+import re
+from collections.abc import Sequence
+
+import ml_collections
+from absl import flags
+from ml_collections import config_flags
+
+from avemo import errors
+
+
+def load(arguments: Sequence[str]) -> ml_collections.ConfigDict:
+  """The config that `--config=FILE[:arg] --config.a.b=v …` describe.
+
+  Raises:
+    AvemoError: no such file, a file that fails, an unknown key (names the
+      nearest), a value of the wrong type.
+  """
+  path = next(
+    (a.split('=', 1)[1] for a in arguments if a.startswith('--config=')), ''
+  )
+  path = path.split(':')[0]
+  if not pathlib.Path(path).is_file():
+    raise errors.AvemoError(
+      f'{path or "--config"}: no such config; the ready ones are in configs/'
+    )
+  values = flags.FlagValues()
+  config_flags.DEFINE_config_file(
+    'config', flag_values=values, lock_config=True
+  )
+  try:
+    rest = values(['avemo', *arguments])[1:]
+    config = values.config
+  except (
+    flags.Error,
+    ImportError,
+    AttributeError,
+    KeyError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+  ) as error:
+    raise errors.AvemoError(f'{path}: {explain(error)}') from error
+  if rest:
+    raise errors.AvemoError(f'unknown argument {rest[0]!r}')
+  return config
+
+
+def explain(error: Exception) -> str:
+  """One line for what a config's file or its flags raised."""
+  text = str(error)
+  near = re.search(r'Did you mean "(\w+)" instead of "(\w+)"', text)
+  if near:
+    return f'no key {near[2]!r} in the config; did you mean {near[1]!r}?'
+  if isinstance(error, (KeyError, AttributeError)):
+    return f'no key {text.strip(chr(34) + chr(39))} in the config'
+  return ' '.join(text.split())
+
+
+def split_flags(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+  """Takes `--config …` and `--config.a.b …` out of a command line.
+
+  Returns:
+    The other words, and the config's flags, each as `--name=value`, the file
+    first.
+  """
+  own, found = [], []
+  words = iter(arguments)
+  for word in words:
+    name = word.split('=', 1)[0]
+    if name == '--config' or name.startswith('--config.'):
+      if '=' not in word:
+        word = f'{word}={next(words, "")}'
+      found.append(word)
+    else:
+      own.append(word)
+  found.sort(key=lambda word: not word.startswith('--config='))
+  return own, found
