@@ -1,0 +1,1 @@
+"""Towers, fusion and heads, in Flax Linen."""

@@ -1,0 +1,319 @@
+"""Transformer blocks, scanned over their depth.
+
+Axis letters, here and in every tower: B batch, T frames, H W C picture,
+N tokens, D width, K heads, d head width, L blocks.
+"""
+
+import difflib
+import functools
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from avemo import errors
+
+# VideoMAE writes 1e-6; other sources of the same weights write other values.
+EPSILON = 1e-6
+
+initialize_kernel = nn.initializers.xavier_uniform()
+initialize_embedding = nn.initializers.truncated_normal(0.02)
+
+
+class Variant(NamedTuple):
+  """Width D, depth L and number of heads K of an encoder."""
+
+  width: int
+  depth: int
+  num_heads: int
+
+
+def choose_variant(
+  tower: nn.Module, variants: Mapping[str, Variant]
+) -> Variant:
+  """The tower's variant, with what its own fields put in the place of it."""
+  variant = choose('variant', tower.variant, variants)
+  own = {name: getattr(tower, name) for name in Variant._fields}
+  return variant._replace(**{k: v for k, v in own.items() if v is not None})
+
+
+def choose(kind: str, name: str, table: Mapping[str, Any]) -> Any:
+  """The entry of a table, or an error that names the nearest one.
+
+  Args:
+    kind: what the table lists, in the singular.
+    name: the entry asked for.
+    table: entries by name.
+
+  Raises:
+    AvemoError: the table has no such entry.
+  """
+  if name in table:
+    return table[name]
+  near = difflib.get_close_matches(str(name), table, n=1, cutoff=0.0)
+  raise errors.AvemoError(
+    f'unknown {kind} {name!r}: did you mean {near[0]!r}? '
+    f'There are: {", ".join(table)}'
+  )
+
+
+class LayerNorm(nn.Module):
+  """Layer norm with float32 statistics and the two-pass variance.
+
+  Attributes:
+    epsilon: added to the variance.
+    dtype: dtype of the output.
+  """
+
+  epsilon: float = EPSILON
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    width = x.shape[-1]
+    scale = self.param('scale', nn.initializers.ones, (width,))
+    bias = self.param('bias', nn.initializers.zeros, (width,))
+    x = x.astype(jnp.float32)
+    centred = x - x.mean(-1, keepdims=True)
+    variance = jnp.square(centred).mean(-1, keepdims=True)
+    x = centred * jax.lax.rsqrt(variance + self.epsilon) * scale + bias
+    return x.astype(self.dtype)
+
+
+class Attention(nn.Module):
+  """Multi-head self-attention over BND tokens.
+
+  Attributes:
+    num_heads: K; each head is D // K wide.
+    key_bias: False as in VideoMAE, whose weights carry no key bias.
+    implementation: of `jax.nn.dot_product_attention`; None lets JAX choose,
+      'cudnn' needs a GPU and a 16-bit dtype.
+    dtype: compute dtype. Parameters stay float32.
+  """
+
+  num_heads: int
+  key_bias: bool = True
+  implementation: str | None = None
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    width = x.shape[-1]
+    project = functools.partial(
+      nn.DenseGeneral,
+      (self.num_heads, width // self.num_heads),
+      kernel_init=initialize_kernel,
+      dtype=self.dtype,
+    )
+    query = project(name='query')(x)  # BNKd
+    key = project(name='key', use_bias=self.key_bias)(x)
+    value = project(name='value')(x)
+    mixed = jax.nn.dot_product_attention(
+      query, key, value, implementation=self.implementation
+    )
+    return nn.DenseGeneral(
+      width,
+      axis=(-2, -1),
+      kernel_init=initialize_kernel,
+      dtype=self.dtype,
+      name='out',
+    )(mixed)
+
+
+class Block(nn.Module):
+  """Pre-norm transformer block: attention, then two dense layers.
+
+  Attributes:
+    num_heads: K.
+    key_bias: whether keys have a bias.
+    epsilon: of both layer norms.
+    drop: whether to drop paths, at the rate given to the call.
+    implementation: of the attention.
+    dtype: compute dtype.
+  """
+
+  num_heads: int
+  key_bias: bool = True
+  epsilon: float = EPSILON
+  drop: bool = False
+  implementation: str | None = None
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(
+    self, x: jax.Array, drop_path_rate: jax.Array
+  ) -> tuple[jax.Array, None]:
+    """Maps tokens [B, N, D] to [B, N, D], as the body of a scan."""
+    norm = functools.partial(LayerNorm, self.epsilon, self.dtype)
+    dense = functools.partial(
+      nn.Dense, kernel_init=initialize_kernel, dtype=self.dtype
+    )
+    branch = Attention(
+      self.num_heads,
+      self.key_bias,
+      self.implementation,
+      self.dtype,
+      name='attn',
+    )(norm(name='norm1')(x))
+    x = x + self._drop_path(branch, drop_path_rate)
+    branch = dense(4 * x.shape[-1], name='fc1')(norm(name='norm2')(x))
+    # Published weights were trained with the exact GELU, not tanh's.
+    branch = nn.gelu(branch, approximate=False)
+    branch = dense(x.shape[-1], name='fc2')(branch)
+    return x + self._drop_path(branch, drop_path_rate), None
+
+  def _drop_path(self, branch: jax.Array, rate: jax.Array) -> jax.Array:
+    """Drops the branch of whole examples and scales up the others."""
+    if not self.drop:
+      return branch
+    shape = (branch.shape[0],) + (1,) * (branch.ndim - 1)
+    keep = jax.random.bernoulli(self.make_rng('dropout'), 1 - rate, shape)
+    return branch * (keep / (1 - rate)).astype(branch.dtype)
+
+
+class Encoder(nn.Module):
+  """Blocks in one stack of parameters with leaves [L, ...], scanned.
+
+  Any range of the blocks can be run, so that towers may meet midway. The
+  first `frozen_blocks` run as in evaluation; no gradient reaches them, nor
+  what lies before them.
+
+  Attributes:
+    width: D.
+    depth: L; 0 makes the encoder the identity without parameters.
+    num_heads: K.
+    key_bias: whether keys have a bias.
+    epsilon: of the blocks' layer norms.
+    drop_path: rate at the last block, rising linearly from 0 at the first.
+    frozen_blocks: number of blocks, from the first, that are not trained.
+    remat: recompute activations in the backward pass to save memory.
+    implementation: of the attention.
+    dtype: compute dtype.
+  """
+
+  width: int
+  depth: int
+  num_heads: int
+  key_bias: bool = True
+  epsilon: float = EPSILON
+  drop_path: float = 0.0
+  frozen_blocks: int = 0
+  remat: bool = True
+  implementation: str | None = None
+  dtype: Any = jnp.float32
+
+  def setup(self):
+    if not 0 <= self.frozen_blocks <= self.depth:
+      raise errors.AvemoError(
+        f'frozen_blocks={self.frozen_blocks}: the encoder has '
+        f'{self.depth} blocks'
+      )
+    if self.width % self.num_heads:
+      raise errors.AvemoError(
+        f'width={self.width} cannot be split into {self.num_heads} heads'
+      )
+    if self.depth:
+      self.blocks = self.param('blocks', self._initialize_blocks)
+
+  def __call__(
+    self,
+    x: jax.Array,
+    *,
+    train: bool = False,
+    start: int = 0,
+    stop: int | None = None,
+  ) -> jax.Array:
+    """Runs the blocks from `start` up to, not including, `stop`.
+
+    Args:
+      x: tokens [B, N, D].
+      train: whether to drop paths.
+      start: first block.
+      stop: block after the last; None is the depth.
+
+    Returns:
+      Tokens [B, N, D].
+    """
+    stop = self.depth if stop is None else stop
+    if not 0 <= start <= stop <= self.depth:
+      raise errors.AvemoError(
+        f'blocks {start} to {stop}: the encoder has {self.depth}'
+      )
+    border = min(max(self.frozen_blocks, start), stop)
+    if border > start:
+      x = jax.lax.stop_gradient(self._run(x, start, border, train=False))
+    if stop > border:
+      x = self._run(x, border, stop, train=train)
+    return x
+
+  def _run(
+    self, x: jax.Array, start: int, stop: int, *, train: bool
+  ) -> jax.Array:
+    drop = train and self.drop_path > 0
+    rates = jnp.linspace(0, self.drop_path, self.depth)[start:stop]
+    params = jax.tree.map(lambda leaf: leaf[start:stop], self.blocks)
+    rngs = {'dropout': self.make_rng('dropout')} if drop else {}
+    x, _ = self._scanned(stop - start, drop).apply(
+      {'params': params}, x, rates, rngs=rngs
+    )
+    return x
+
+  def _scanned(self, length: int, drop: bool) -> nn.Module:
+    block = nn.remat(Block, prevent_cse=False) if self.remat else Block
+    # Detached: its parameters are handed to it as a slice of the stack.
+    return nn.scan(
+      block,
+      variable_axes={'params': 0},
+      split_rngs={'params': True, 'dropout': True},
+      length=length,
+    )(
+      self.num_heads,
+      self.key_bias,
+      self.epsilon,
+      drop,
+      self.implementation,
+      self.dtype,
+      parent=None,
+    )
+
+  def _initialize_blocks(self, key: jax.Array) -> dict[str, Any]:
+    tokens = jnp.zeros((1, 1, self.width), self.dtype)
+    variables = self._scanned(self.depth, drop=False).init(
+      key, tokens, jnp.zeros(self.depth)
+    )
+    return variables['params']
+
+
+class PatchEmbedding(nn.Module):
+  """Kernel and bias of a convolution, applied to patches already cut.
+
+  A matrix product over patches is faster than the convolution and the same;
+  the kernel keeps the convolution's layout, that of published weights.
+
+  Attributes:
+    shape: of the kernel without its last axis, such as [T, H, W, C].
+    width: D.
+    dtype: compute dtype.
+  """
+
+  shape: tuple[int, ...]
+  width: int
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, patches: jax.Array) -> jax.Array:
+    """Maps patches [B, N, product of shape] to tokens [B, N, D]."""
+    kernel = self.param(
+      'kernel', self._initialize_kernel, (*self.shape, self.width)
+    )
+    bias = self.param('bias', nn.initializers.zeros, (self.width,))
+    kernel = jnp.asarray(kernel.reshape(-1, self.width), self.dtype)
+    tokens = jnp.asarray(patches, self.dtype) @ kernel
+    return tokens + jnp.asarray(bias, self.dtype)
+
+  def _initialize_kernel(self, key: jax.Array, shape: tuple[int, ...]):
+    flat = (math.prod(shape[:-1]), shape[-1])
+    return initialize_kernel(key, flat).reshape(shape)

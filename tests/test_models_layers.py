@@ -1,0 +1,225 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from avemo import errors
+from avemo.models import layers, positions
+
+WIDTH = 16
+
+
+@pytest.fixture(autouse=True, scope='module')
+def compile_quickly():
+  before = jax.config.read('jax_disable_most_optimizations')
+  jax.config.update('jax_disable_most_optimizations', True)
+  yield
+  jax.config.update('jax_disable_most_optimizations', before)
+
+
+def make_encoder(**fields):
+  return layers.Encoder(
+    **{'width': WIDTH, 'depth': 4, 'num_heads': 2, 'key_bias': False} | fields
+  )
+
+
+def apply(module, variables, *inputs, key=0, **arguments):
+  def call(variables, *inputs):
+    rngs = {'dropout': jax.random.key(key)}
+    return module.apply(variables, *inputs, rngs=rngs, **arguments)
+
+  return jax.jit(call)(variables, *inputs)
+
+
+def randomize(tree, seed=0):
+  """Every leaf random, so that none of them can be forgotten unseen."""
+  leaves, structure = jax.tree.flatten(tree)
+  draw = np.random.default_rng(seed)
+  leaves = [0.3 * draw.standard_normal(x.shape, np.float32) for x in leaves]
+  return jax.tree.unflatten(structure, leaves)
+
+
+@pytest.fixture(scope='module')
+def tokens():
+  return np.random.default_rng(1).standard_normal((3, 5, WIDTH), np.float32)
+
+
+@pytest.fixture(scope='module')
+def variables(tokens):
+  variables = make_encoder().init(jax.random.key(0), tokens)
+  return randomize(variables)
+
+
+def test_stack_has_one_leaf_a_parameter_and_fresh_values_a_block(tokens):
+  blocks = make_encoder().init(jax.random.key(0), tokens)['params']['blocks']
+  assert {leaf.shape[0] for leaf in jax.tree.leaves(blocks)} == {4}
+  assert 'bias' not in blocks['attn']['key']
+  kernel = blocks['fc1']['kernel']
+  assert not np.allclose(kernel[0], kernel[1])
+
+
+def test_scan_equals_blocks_one_after_another(tokens, variables):
+  block = layers.Block(2, key_bias=False)
+  x = tokens
+  for number in range(4):
+    params = jax.tree.map(
+      lambda leaf, n=number: leaf[n], variables['params']['blocks']
+    )
+    x, _ = apply(block, {'params': params}, x, 0.0)
+  scanned = apply(make_encoder(), variables, tokens)
+  np.testing.assert_allclose(scanned, x, rtol=1e-5, atol=1e-5)
+  assert not np.allclose(scanned, tokens, atol=0.1)
+
+
+@pytest.mark.parametrize('remat', [True, False])
+@pytest.mark.parametrize('frozen_blocks', [0, 1, 4])
+def test_split_at_frozen_blocks_changes_no_output(
+  tokens, variables, frozen_blocks, remat
+):
+  plain = apply(make_encoder(), variables, tokens)
+  split = make_encoder(frozen_blocks=frozen_blocks, remat=remat)
+  np.testing.assert_allclose(
+    apply(split, variables, tokens), plain, rtol=1e-6, atol=1e-6
+  )
+
+
+def test_ranges_run_one_after_another_equal_the_whole(tokens, variables):
+  encoder = make_encoder(frozen_blocks=2)
+  whole = apply(encoder, variables, tokens)
+  x = apply(encoder, variables, tokens, stop=3)
+  x = apply(encoder, variables, x, start=3)
+  np.testing.assert_allclose(x, whole, rtol=1e-6, atol=1e-6)
+  none = apply(encoder, variables, tokens, start=2, stop=2)
+  np.testing.assert_array_equal(none, tokens)
+
+
+def gradients(encoder, variables, tokens):
+  def loss(variables, x):
+    return jnp.square(encoder.apply(variables, x)).sum()
+
+  return jax.jit(jax.grad(loss, argnums=(0, 1)))(variables, tokens)
+
+
+def test_frozen_blocks_and_what_precedes_them_get_no_gradient(
+  tokens, variables
+):
+  whole, _ = gradients(make_encoder(), variables, tokens)
+  part, inputs = gradients(make_encoder(frozen_blocks=2), variables, tokens)
+  for frozen, free in zip(
+    jax.tree.leaves(part), jax.tree.leaves(whole), strict=True
+  ):
+    assert (np.asarray(frozen[:2]) == 0).all()
+    assert all(np.abs(layer).max() > 0 for layer in frozen[2:])
+    np.testing.assert_allclose(frozen[2:], free[2:], rtol=1e-4, atol=1e-4)
+  assert (np.asarray(inputs) == 0).all()
+
+
+def test_remat_changes_no_gradient(tokens, variables):
+  with_remat, _ = gradients(make_encoder(), variables, tokens)
+  without, _ = gradients(make_encoder(remat=False), variables, tokens)
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4),
+    with_remat,
+    without,
+  )
+
+
+def test_program_does_not_grow_with_depth(tokens):
+  def count_lines(depth):
+    encoder = make_encoder(depth=depth, frozen_blocks=1, drop_path=0.1)
+    variables = encoder.init(jax.random.key(0), tokens)
+
+    def loss(variables):
+      rngs = {'dropout': jax.random.key(0)}
+      return encoder.apply(variables, tokens, train=True, rngs=rngs).sum()
+
+    return len(jax.jit(jax.grad(loss)).lower(variables).as_text().splitlines())
+
+  assert count_lines(4) == count_lines(8)
+
+
+def test_drop_path_drops_whole_branches_at_the_blocks_rate():
+  block = layers.Block(2, drop=True)
+  x = np.random.default_rng(0).standard_normal((512, 2, 4), np.float32)
+  variables = randomize(
+    layers.Block(2).init(jax.random.key(0), x, jnp.zeros(()))
+  )
+  # Without the second branch, what is left is x or x + branch / keep.
+  variables['params']['fc2'] = jax.tree.map(
+    np.zeros_like, variables['params']['fc2']
+  )
+  whole, _ = apply(layers.Block(2), variables, x, 0.0)
+  dropped, _ = apply(block, variables, x, 0.25)
+  change = np.asarray(dropped - x)
+  kept = np.abs(change).max((1, 2)) > 0
+  assert 0.68 < kept.mean() < 0.82
+  np.testing.assert_allclose(
+    change[kept], (whole - x)[kept] / 0.75, rtol=1e-4, atol=1e-5
+  )
+
+
+def test_drop_path_rises_from_zero_and_spares_evaluation_and_frozen_blocks(
+  tokens, variables
+):
+  def run(key, **arguments):
+    encoder = make_encoder(drop_path=0.5, frozen_blocks=2)
+    return apply(encoder, variables, tokens, key=key, **arguments)
+
+  plain = apply(make_encoder(), variables, tokens)
+  np.testing.assert_allclose(run(0), plain, rtol=1e-6, atol=1e-6)
+  assert not np.allclose(run(0, train=True), run(1, train=True))
+  frozen = run(0, train=True, stop=2)
+  np.testing.assert_array_equal(frozen, run(1, train=True, stop=2))
+  first = make_encoder(drop_path=0.5)
+  outputs = [
+    apply(first, variables, tokens, train=True, stop=1, key=key)
+    for key in range(2)
+  ]
+  np.testing.assert_array_equal(*outputs)
+
+
+def test_half_precision_computes_near_float32_and_keeps_parameters(
+  tokens, variables
+):
+  half = make_encoder(dtype=jnp.bfloat16)
+  fresh = half.init(jax.random.key(0), tokens)
+  assert {leaf.dtype for leaf in jax.tree.leaves(fresh)} == {
+    np.dtype('float32')
+  }
+  low = apply(half, variables, jnp.asarray(tokens, jnp.bfloat16))
+  assert low.dtype == jnp.bfloat16
+  high = apply(make_encoder(), variables, tokens)
+  error = np.abs(np.asarray(low, np.float32) - high).max()
+  assert error < 0.05 * np.abs(high).max()
+
+
+def test_layer_norm_survives_a_large_mean():
+  x = 1e4 + np.random.default_rng(0).standard_normal((4, 64))
+  norm = layers.LayerNorm()
+  variables = norm.init(jax.random.key(0), jnp.zeros((1, 64)))
+  rounded = np.asarray(x, np.float32).astype(np.float64)
+  expected = rounded - rounded.mean(-1, keepdims=True)
+  expected /= np.sqrt(rounded.var(-1, keepdims=True) + 1e-6)
+  found = norm.apply(variables, jnp.asarray(x, jnp.float32))
+  np.testing.assert_allclose(found, expected, atol=2e-3)
+
+
+def test_impossible_encoders_are_refused_with_their_numbers(tokens, variables):
+  with pytest.raises(errors.AvemoError, match='frozen_blocks=5.* 4 blocks'):
+    make_encoder(frozen_blocks=5).apply(variables, tokens)
+  with pytest.raises(errors.AvemoError, match='width=16.* 3 heads'):
+    make_encoder(num_heads=3).init(jax.random.key(0), tokens)
+  with pytest.raises(errors.AvemoError, match='3 to 5.*4'):
+    make_encoder().apply(variables, tokens, start=3, stop=5)
+
+
+def test_sincos_table_interleaves_sines_and_cosines():
+  table = positions.sincos_table(1568, 384)
+  assert table.dtype == np.float32
+  assert table.shape == (1568, 384)
+  np.testing.assert_array_equal(table[0, :4], [0, 1, 0, 1])
+  angle = 1567 / 10_000 ** (2 / 384)
+  expected = np.float32([np.sin(1567), np.cos(1567), np.sin(angle)])
+  np.testing.assert_array_equal(table[1567, :3], expected)
+  with pytest.raises(ValueError, match='read-only'):
+    table[0, 0] = 1
