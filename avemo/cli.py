@@ -382,6 +382,14 @@ def one_line(error: BaseException) -> str:
 # ---------------------------------------------------------------- the start
 
 
+def quiet_libraries() -> None:
+  """Libraries report through logging; a user wants our lines alone."""
+  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+  os.environ.setdefault('GRPC_VERBOSITY', 'ERROR')
+  for name in ('absl', 'jax', 'orbax', 'grain', 'tensorflow_datasets'):
+    logging.getLogger(name).setLevel(logging.ERROR)
+
+
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
   if arguments[:1] != ['train']:
     return build_parser().parse_args(arguments)

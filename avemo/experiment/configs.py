@@ -28,7 +28,10 @@ def load(arguments: Sequence[str]) -> ml_collections.ConfigDict:
     )
   values = flags.FlagValues()
   config_flags.DEFINE_config_file(
-    'config', flag_values=values, lock_config=True
+    'config',
+    flag_values=values,
+    lock_config=True,
+    sys_argv=['avemo', *arguments],
   )
   try:
     rest = values(['avemo', *arguments])[1:]
