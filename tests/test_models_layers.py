@@ -31,6 +31,10 @@ def apply(module, variables, *inputs, key=0, **arguments):
   return jax.jit(call)(variables, *inputs)
 
 
+def init_shapes(module, *inputs):
+  return jax.eval_shape(module.init, jax.random.key(0), *inputs)
+
+
 def randomize(tree, seed=0):
   """Every leaf random, so that none of them can be forgotten unseen."""
   leaves, structure = jax.tree.flatten(tree)
@@ -46,12 +50,12 @@ def tokens():
 
 @pytest.fixture(scope='module')
 def variables(tokens):
-  variables = make_encoder().init(jax.random.key(0), tokens)
-  return randomize(variables)
+  return randomize(init_shapes(make_encoder(), tokens))
 
 
 def test_stack_has_one_leaf_a_parameter_and_fresh_values_a_block(tokens):
-  blocks = make_encoder().init(jax.random.key(0), tokens)['params']['blocks']
+  variables = jax.jit(make_encoder().init)(jax.random.key(0), tokens)
+  blocks = variables['params']['blocks']
   assert {leaf.shape[0] for leaf in jax.tree.leaves(blocks)} == {4}
   assert 'bias' not in blocks['attn']['key']
   kernel = blocks['fc1']['kernel']
@@ -127,7 +131,7 @@ def test_remat_changes_no_gradient(tokens, variables):
 def test_program_does_not_grow_with_depth(tokens):
   def count_lines(depth):
     encoder = make_encoder(depth=depth, frozen_blocks=1, drop_path=0.1)
-    variables = encoder.init(jax.random.key(0), tokens)
+    variables = init_shapes(encoder, tokens)
 
     def loss(variables):
       rngs = {'dropout': jax.random.key(0)}
@@ -141,9 +145,7 @@ def test_program_does_not_grow_with_depth(tokens):
 def test_drop_path_drops_whole_branches_at_the_blocks_rate():
   block = layers.Block(2, drop=True)
   x = np.random.default_rng(0).standard_normal((512, 2, 4), np.float32)
-  variables = randomize(
-    layers.Block(2).init(jax.random.key(0), x, jnp.zeros(()))
-  )
+  variables = randomize(init_shapes(layers.Block(2), x, 0.0))
   # Without the second branch, what is left is x or x + branch / keep.
   variables['params']['fc2'] = jax.tree.map(
     np.zeros_like, variables['params']['fc2']
@@ -161,28 +163,29 @@ def test_drop_path_drops_whole_branches_at_the_blocks_rate():
 def test_drop_path_rises_from_zero_and_spares_evaluation_and_frozen_blocks(
   tokens, variables
 ):
-  def run(key, **arguments):
-    encoder = make_encoder(drop_path=0.5, frozen_blocks=2)
-    return apply(encoder, variables, tokens, key=key, **arguments)
+  def run(encoder, **arguments):
+    def call(key):
+      rngs = {'dropout': key}
+      return encoder.apply(variables, tokens, rngs=rngs, **arguments)
 
+    return jax.jit(jax.vmap(call))(jax.random.split(jax.random.key(0)))
+
+  encoder = make_encoder(drop_path=0.5, frozen_blocks=2)
+  evaluated = run(encoder)
   plain = apply(make_encoder(), variables, tokens)
-  np.testing.assert_allclose(run(0), plain, rtol=1e-6, atol=1e-6)
-  assert not np.allclose(run(0, train=True), run(1, train=True))
-  frozen = run(0, train=True, stop=2)
-  np.testing.assert_array_equal(frozen, run(1, train=True, stop=2))
-  first = make_encoder(drop_path=0.5)
-  outputs = [
-    apply(first, variables, tokens, train=True, stop=1, key=key)
-    for key in range(2)
-  ]
-  np.testing.assert_array_equal(*outputs)
+  np.testing.assert_allclose(evaluated[0], plain, rtol=1e-6, atol=1e-6)
+  assert not np.allclose(*run(encoder, train=True))
+  np.testing.assert_array_equal(*run(encoder, train=True, stop=2))
+  free = make_encoder(drop_path=0.5)
+  np.testing.assert_array_equal(*run(free, train=True, stop=1))
+  assert not np.allclose(*run(free, train=True, stop=2))
 
 
 def test_half_precision_computes_near_float32_and_keeps_parameters(
   tokens, variables
 ):
   half = make_encoder(dtype=jnp.bfloat16)
-  fresh = half.init(jax.random.key(0), tokens)
+  fresh = init_shapes(half, tokens)
   assert {leaf.dtype for leaf in jax.tree.leaves(fresh)} == {
     np.dtype('float32')
   }
