@@ -1,0 +1,1 @@
+"""Mesh and placement, checkpoints, writers, distributed start-up."""

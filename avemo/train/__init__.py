@@ -1,0 +1,1 @@
+"""The step, its optimiser and losses, and the loop around them."""
