@@ -19,7 +19,7 @@ FORMATS = {
   '.m4a': ('ipod', None, 'aac', 48_000),
   '.mov': ('mov', 'libx264', 'aac', 48_000),
   '.mkv': ('matroska', 'libx264', 'aac', 48_000),
-  '.avi': ('avi', 'mpeg4', 'libmp3lame', 44_100),
+  '.avi': ('avi', 'mpeg4', 'pcm_s16le', None),
   '.wav': ('wav', None, 'pcm_s16le', None),
   '.mp3': ('mp3', None, 'libmp3lame', None),
 }
