@@ -11,7 +11,6 @@ import pytest
 from avemo import errors
 from avemo.runtime import checkpoint, mesh
 
-
 # Reads that Orbax abandons when one of them fails complain as they go.
 abandons_reads = pytest.mark.filterwarnings(
   'ignore::pytest.PytestUnraisableExceptionWarning'
@@ -170,13 +169,15 @@ def test_damage_is_named_with_the_way_out(tmp_path, damage):
   )
 
 
-@abandons_reads
-def test_other_shapes_are_refused(tmp_path):
+def test_other_arrays_are_refused(tmp_path):
   save(tmp_path / 'c', [1])
+  store = checkpoint.Checkpoints(tmp_path / 'c', read_only=True)
   wanted = to_abstract(make_items())
   wanted['params']['a'] = jax.ShapeDtypeStruct(
     (16, 9), jnp.float32, sharding=wanted['params']['a'].sharding
   )
-  store = checkpoint.Checkpoints(tmp_path / 'c', read_only=True)
-  with pytest.raises(errors.AvemoError, match='begin anew'):
+  with pytest.raises(errors.AvemoError, match=r'a is \(16, 8\) in the check'):
+    store.restore(1, wanted)
+  wanted['params']['d'] = wanted['params'].pop('a')
+  with pytest.raises(errors.AvemoError, match='absent in this run'):
     store.restore(1, wanted)

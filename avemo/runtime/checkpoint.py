@@ -180,6 +180,9 @@ class Checkpoints:
         f'{folder}: the checkpoint has no {missing[0]!r}{self._way_out(step)}'
       )
     with self._explained(f'{step}: the checkpoint is damaged', step):
+      for name, item in items.items():
+        if name in wanted:
+          self._compare(folder / name, item)
       restored = self._manager.restore(step, args=ocp.args.Composite(**wanted))
     return {name: restored.get(name, item) for name, item in items.items()}
 
@@ -200,6 +203,19 @@ class Checkpoints:
   def close(self) -> None:
     with self._explained('a checkpoint could not be written'):
       self._manager.close()
+
+  def _compare(self, folder: pathlib.Path, item: Any) -> None:
+    # Orbax would tell of another shape too, array by array and at length.
+    metadata = ocp.StandardCheckpointer().metadata(folder)
+    found = _list_shapes(metadata.item_metadata.tree)
+    wanted = _list_shapes(item)
+    for name in sorted(found.keys() | wanted.keys()):
+      if found.get(name) != wanted.get(name):
+        raise errors.AvemoError(
+          f'{folder}: {name} is {found.get(name, "absent")} in the checkpoint '
+          f'and {wanted.get(name, "absent")} in this run; use the config that '
+          'the checkpoint was trained with'
+        )
 
   def _rank(self, metrics: Mapping[str, float]) -> tuple[float, float]:
     return self._sign * metrics[self._metric], -metrics['step']
@@ -232,6 +248,14 @@ class Checkpoints:
         if step is not None
         else f'{self.directory}: {what} ({reason})'
       ) from error
+
+
+def _list_shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+  leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+  return {
+    jax.tree_util.keystr(path, simple=True, separator='/'): tuple(leaf.shape)
+    for path, leaf in leaves
+  }
 
 
 def _has_leaves(tree: Any) -> bool:
