@@ -1,0 +1,330 @@
+"""Writes a small corpus in the layout of a real one."""
+
+import concurrent.futures
+import dataclasses
+import functools
+import multiprocessing
+import os
+import pathlib
+import shutil
+import tempfile
+
+import cv2
+import tqdm
+
+from avemo import errors
+from avemo.simulate import actor, crema_d, cues, ravdess
+
+CORPORA = {'crema_d': crema_d, 'ravdess': ravdess}
+
+# Clips of one speaker that a worker takes at a time: the layers of the face
+# are drawn once for all of them.
+_CHUNK = 12
+
+
+def simulate(
+  corpus: str,
+  out: str | os.PathLike,
+  *,
+  speakers: int = 12,
+  clips_per_speaker: int | None = None,
+  seed: int = 0,
+  quirks: bool = False,
+  workers: int = 1,
+  voice_evidence: float = cues.EVIDENCE,
+  face_evidence: float = cues.EVIDENCE,
+  size: tuple[int, int] | None = None,
+  layout: str = 'release',
+  progress: bool = True,
+) -> cues.Simulation:
+  """Writes a simulated corpus and its cues.
+
+  The tree appears under its name only when it is whole. The same arguments
+  write the same files, whatever the number of workers.
+
+  Args:
+    corpus: key of `CORPORA`.
+    out: the folder to make; it must not exist, or be empty.
+    speakers: how many of the corpus's speakers, spread over its folds.
+    clips_per_speaker: None for all clips of the real corpus, else a number of
+      them, spread evenly over the emotions.
+    seed: of everything that is drawn.
+    quirks: with the broken and odd files of the real corpus.
+    workers: processes.
+    voice_evidence: probability that an emotional clip's voice shows it.
+    face_evidence: the same for the face.
+    size: width and height of the pictures; of the corpus's `SIZES`.
+    layout: of the corpus's `LAYOUTS`.
+    progress: shows a bar.
+
+  Returns:
+    The cues, as written to `simulation.json`.
+
+  Raises:
+    AvemoError: for what cannot be simulated, and for a folder that is in use
+      or cannot be written.
+  """
+  room = _find_room(corpus)
+  if layout not in room.LAYOUTS:
+    raise errors.AvemoError(
+      f'{corpus} has no layout {layout!r}; one of {", ".join(room.LAYOUTS)}'
+    )
+  simulation = plan(
+    corpus,
+    speakers=speakers,
+    clips_per_speaker=clips_per_speaker,
+    seed=seed,
+    quirks=quirks,
+    voice_evidence=voice_evidence,
+    face_evidence=face_evidence,
+    size=size,
+    layout=layout,
+  )
+  out = pathlib.Path(out)
+  _check_free(out)
+  try:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    # Beside the goal, so that the last step is one renaming.
+    prefix = f'.{out.name}.partial-'
+    staging = pathlib.Path(tempfile.mkdtemp(prefix=prefix, dir=out.parent))
+  except OSError as error:
+    raise _explain(out, error) from error
+  try:
+    _fill(staging, simulation, workers, progress)
+    # mkdtemp keeps other users out; a corpus is an ordinary folder.
+    staging.chmod(0o755)
+    if out.exists():
+      out.rmdir()
+    staging.rename(out)
+  except OSError as error:
+    raise _explain(out, error) from error
+  finally:
+    shutil.rmtree(staging, ignore_errors=True)
+  return simulation
+
+
+def plan(
+  corpus: str,
+  *,
+  speakers: int = 12,
+  clips_per_speaker: int | None = None,
+  seed: int = 0,
+  quirks: bool = False,
+  voice_evidence: float = cues.EVIDENCE,
+  face_evidence: float = cues.EVIDENCE,
+  size: tuple[int, int] | None = None,
+  layout: str = 'release',
+) -> cues.Simulation:
+  """Draws the cues of a corpus without rendering any; args as `simulate`."""
+  room = _find_room(corpus)
+  size = tuple(size or room.SIZE)
+  if size not in room.SIZES:
+    known = ', '.join(f'{width}x{height}' for width, height in room.SIZES)
+    raise errors.AvemoError(f'{corpus}: pictures are {known}, not {size}')
+  cues.check_evidence('voice_evidence', voice_evidence)
+  cues.check_evidence('face_evidence', face_evidence)
+  if clips_per_speaker is not None and clips_per_speaker < 1:
+    raise errors.AvemoError(
+      f'clips_per_speaker={clips_per_speaker}: at least one'
+    )
+  required = room.required_clips(quirks)
+  wanted = {name.split('_')[0] for name in required}
+  chosen = choose_speakers(room.FOLDS, speakers, wanted)
+  names = set(required)
+  for speaker in chosen:
+    names |= set(_choose_clips(room, speaker, clips_per_speaker, seed))
+  clips = []
+  for name in sorted(names):
+    emotion, intensity = room.describe(name)
+    clip = cues.draw(
+      name,
+      speaker=_find_speaker(room, name),
+      emotion=emotion,
+      intensity=intensity,
+      seed=seed,
+      voice_evidence=voice_evidence,
+      face_evidence=face_evidence,
+    )
+    clips.append(clip)
+  clips, unusual = room.plan_quirks(clips, quirks, layout)
+  present = sorted({clip.speaker for clip in clips})
+  return cues.Simulation(
+    corpus=corpus,
+    version=cues.VERSION,
+    seed=seed,
+    emotions=room.EMOTIONS,
+    voice_evidence=voice_evidence,
+    face_evidence=face_evidence,
+    speakers={
+      speaker: dataclasses.asdict(_draw_traits(speaker, seed))
+      for speaker in present
+    },
+    clips=tuple(clips),
+    quirks=unusual,
+    media={
+      'width': size[0],
+      'height': size[1],
+      'fps': round(float(room.FPS), 4),
+      'layout': layout,
+    },
+  )
+
+
+def choose_speakers(
+  folds: tuple[tuple[str, ...], ...], count: int, wanted: set[str]
+) -> list[str]:
+  """Speakers spread evenly over the published folds, the first folds first.
+
+  Args:
+    folds: test speakers of each fold.
+    count: how many speakers.
+    wanted: speakers to choose before others of their fold.
+
+  Raises:
+    AvemoError: when the corpus has not that many.
+  """
+  total = sum(len(fold) for fold in folds)
+  if not 1 <= count <= total:
+    raise errors.AvemoError(
+      f'{count} speakers: the corpus has {total}; ask for 1 to {total}'
+    )
+  shares = [0] * len(folds)
+  while sum(shares) < count:
+    for number, fold in enumerate(folds):
+      if shares[number] < len(fold) and sum(shares) < count:
+        shares[number] += 1
+  chosen = []
+  for number, (fold, share) in enumerate(zip(folds, shares, strict=True)):
+    picked = [speaker for speaker in fold if speaker in wanted][:share]
+    rest = [speaker for speaker in fold if speaker not in picked]
+    for place in range(share - len(picked)):
+      index = (2 * place + 1) * len(rest) // (2 * (share - len(picked)))
+      # Both sexes in every fold: speakers' parity tells theirs.
+      if len(rest) > 2 * share and (int(rest[index]) + place + number) % 2:
+        index += 1 if index + 1 < len(rest) else -1
+      picked.append(rest[index])
+    chosen += sorted(picked)
+  return chosen
+
+
+def _find_room(corpus):
+  if corpus not in CORPORA:
+    raise errors.AvemoError(
+      f'cannot simulate {corpus!r}; one of {", ".join(CORPORA)}'
+    )
+  return CORPORA[corpus]
+
+
+def _find_speaker(room, name):
+  parts = name.replace('_', '-').split('-')
+  return parts[0] if room is crema_d else parts[-1]
+
+
+def _choose_clips(room, speaker, count, seed):
+  names = room.clip_names(speaker)
+  if count is None or count >= len(names):
+    return names
+  rng = cues.random_generator(seed, 'choice', speaker)
+  groups = {emotion: [] for emotion in room.EMOTIONS}
+  for place in rng.permutation(len(names)):
+    groups[room.describe(names[place])[0]].append(names[place])
+  chosen = []
+  while len(chosen) < count:
+    for group in groups.values():
+      if group and len(chosen) < count:
+        chosen.append(group.pop())
+  return chosen
+
+
+def _draw_traits(speaker, seed):
+  # RAVDESS gives odd numbers to men; simulated CREMA-D does the same.
+  sex = 'male' if int(speaker) % 2 else 'female'
+  return actor.draw_traits(speaker, sex, seed)
+
+
+def _make_actor(simulation, speaker):
+  room = CORPORA[simulation.corpus]
+  return actor.Actor(
+    speaker,
+    _draw_traits(speaker, simulation.seed),
+    seed=simulation.seed,
+    size=(simulation.media['width'], simulation.media['height']),
+    fps=room.FPS,
+  )
+
+
+def _fill(root, simulation, workers, progress):
+  """Writes the whole tree into an empty folder."""
+  room = CORPORA[simulation.corpus]
+  room.make_folders(root, simulation)
+  groups = {}
+  for clip in simulation.clips:
+    groups.setdefault(clip.speaker, []).append(clip)
+  jobs = [
+    group[first : first + _CHUNK]
+    for group in groups.values()
+    for first in range(0, len(group), _CHUNK)
+  ]
+  bar = tqdm.tqdm(
+    total=len(simulation.clips),
+    desc=f'simulate {simulation.corpus}',
+    unit='clip',
+    disable=not progress,
+  )
+  with bar:
+    if workers <= 1 or len(jobs) == 1:
+      for job in jobs:
+        _write_job(root, simulation, job, bar.update)
+    else:
+      _write_in_processes(root, simulation, jobs, workers, bar.update)
+  make_actor = functools.partial(_make_actor, simulation)
+  room.finish(root, simulation, make_actor, simulation.media['layout'])
+  cues.save(simulation, root)
+
+
+def _write_in_processes(root, simulation, jobs, workers, report):
+  slim = dataclasses.replace(simulation, clips=(), speakers={})
+  # A parent that has started threads must not be forked.
+  context = multiprocessing.get_context('spawn')
+  with concurrent.futures.ProcessPoolExecutor(
+    workers, mp_context=context, initializer=cv2.setNumThreads, initargs=(1,)
+  ) as pool:
+    futures = {pool.submit(_write_job, root, slim, job): job for job in jobs}
+    try:
+      for future in concurrent.futures.as_completed(futures):
+        future.result()
+        report(len(futures[future]))
+    except BaseException:
+      pool.shutdown(wait=True, cancel_futures=True)
+      raise
+
+
+def _write_job(root, simulation, clips, report=None):
+  room = CORPORA[simulation.corpus]
+  performer = _make_actor(simulation, clips[0].speaker)
+  media = simulation.media | {'quirks': simulation.quirks}
+  for clip in clips:
+    room.write_clip(root, clip, performer, media)
+    if report:
+      report(1)
+
+
+def _check_free(out):
+  try:
+    if out.is_dir() and not any(out.iterdir()):
+      return
+    taken = out.exists()
+  except OSError as error:
+    raise _explain(out, error) from error
+  if taken:
+    raise errors.AvemoError(
+      f'{out}: already exists; remove it, or write elsewhere'
+    )
+
+
+def _explain(out, error):
+  reason = error.strerror or str(error)
+  return errors.AvemoError(
+    f'{out}: cannot write the corpus ({reason}); choose a folder that can be '
+    'written and has room'
+  )
