@@ -1,0 +1,311 @@
+"""Records to batches, in an order that a seed fixes.
+
+Order and draws follow from the seed and the place in the global order, before
+hosts take their slices, so that a run may stop at step n and go on with any
+number of hosts and workers.
+"""
+
+import dataclasses
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import grain
+import numpy as np
+from absl import flags
+
+from avemo import errors
+from avemo.data import clips
+from avemo.data.clips import ClipOptions
+from avemo.data.labels import LabelSpace
+
+Batch = dict[str, np.ndarray]
+
+# Batches are large: a few ahead are enough to hide the decoding.
+THREADS = 2
+
+
+def train_batches(
+  dataset,
+  records: Sequence[int],
+  labels: LabelSpace,
+  *,
+  options: ClipOptions,
+  batch_size: int,
+  seed: int,
+  first_step: int = 0,
+  host: int = 0,
+  num_hosts: int = 1,
+  workers: int = 0,
+  balanced: bool = False,
+  soft_labels: str | None = None,
+  shuffle_labels_seed: int | None = None,
+) -> grain.DatasetIterator:
+  """Endless shuffled batches of this host, from batch `first_step` on.
+
+  Records without a label or without any modality in use are left out.
+
+  Args:
+    dataset: with `source`, `index` and `emotions`.
+    records: rows of the index to train on.
+    labels: the classes of the head.
+    options: how a record becomes a clip.
+    batch_size: B over all hosts.
+    seed: of order and draws.
+    first_step: number of batches that have been used already.
+    host: number of this host.
+    num_hosts: number of hosts.
+    workers: processes that decode; 0 decodes in threads of this one.
+    balanced: repeat the records of rare classes, so that an epoch has as many
+      of each class.
+    soft_labels: column of the index with votes by emotion; a clip without
+      votes keeps its label.
+    shuffle_labels_seed: deal the labels out anew, for a control that must
+      end at chance.
+
+  Returns:
+    Iterator over dicts of arrays [B / num_hosts, ...]; close it at the end.
+
+  Raises:
+    AvemoError: no record is left, or the batch does not fit the hosts.
+  """
+  table = make_table(dataset, labels, soft_labels=soft_labels)
+  records = keep_usable(dataset, records, options)
+  records = records[table.target[records].sum(-1) > 0]
+  if not len(records):
+    raise errors.AvemoError(
+      f'{dataset.name}: none of the training clips has a label and '
+      f'{" or ".join(options.use)}'
+    )
+  if shuffle_labels_seed is not None:
+    table = deal_labels(table, records, shuffle_labels_seed)
+  if balanced:
+    records = balance(records, table.emotion)
+  load = LoadTraining(dataset.source, table, options)
+  order = grain.MapDataset.source(records).seed(seed).shuffle().repeat()
+  rows = order.random_map(load)[host::num_hosts]
+  batches = rows.batch(split_batch(batch_size, num_hosts), drop_remainder=True)
+  return iterate(batches[first_step:], workers)
+
+
+def eval_batches(
+  dataset,
+  records: Sequence[int],
+  labels: LabelSpace,
+  *,
+  options: ClipOptions,
+  batch_size: int,
+  views: int = 1,
+  host: int = 0,
+  num_hosts: int = 1,
+  workers: int = 0,
+) -> grain.DatasetIterator:
+  """Every view of every record once, in order, on one of the hosts.
+
+  Every host gets as many batches; what fills up the last ones has `mask`
+  False and `record` -1.
+
+  Args:
+    dataset: with `source`, `index` and `emotions`.
+    records: rows of the index, labelled or not.
+    labels: the classes of the head.
+    options: how a record becomes a clip.
+    batch_size: B over all hosts.
+    views: looks at a clip, spread over it.
+    host: number of this host.
+    num_hosts: number of hosts.
+    workers: processes that decode; 0 decodes in threads of this one.
+
+  Returns:
+    Iterator over dicts of arrays [B / num_hosts, ...]; close it at the end.
+  """
+  split_batch(batch_size, num_hosts)
+  rows = [(int(r), view) for r in records for view in range(views)]
+  rows += [(PADDING, 0)] * (-len(rows) % batch_size)
+  table = make_table(dataset, labels)
+  load = LoadEvaluation(dataset.source, table, options, views)
+  own = grain.MapDataset.source(rows)[host::num_hosts].map(load)
+  return iterate(own.batch(batch_size // num_hosts), workers)
+
+
+def count_eval_batches(
+  num_records: int, batch_size: int, views: int = 1
+) -> int:
+  return -(-num_records * views // batch_size)
+
+
+PADDING = -1
+
+
+# ------------------------------------------------------------------- labels
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+  """Labels by row of the index.
+
+  Attributes:
+    emotion: int32 [N], -1 without a label.
+    target: float32 [N, C], shares of the classes; 0 without a label.
+    class_mask: bool [C], the classes that this corpus annotates.
+  """
+
+  emotion: np.ndarray
+  target: np.ndarray
+  class_mask: np.ndarray
+
+
+def make_table(
+  dataset, labels: LabelSpace, *, soft_labels: str | None = None
+) -> Table:
+  emotion = labels.indices(clips.as_text(e) for e in dataset.index['emotion'])
+  target = np.eye(len(labels), dtype=np.float32)[emotion]
+  target[emotion < 0] = 0
+  if soft_labels:
+    shares = read_votes(dataset, labels, soft_labels)
+    voted = shares.sum(-1) > 0
+    target[voted] = shares[voted]
+  return Table(emotion, target, labels.class_mask(dataset.emotions))
+
+
+def read_votes(dataset, labels: LabelSpace, column: str) -> np.ndarray:
+  """Shares of the votes, float32 [N, C]; 0 where nobody voted."""
+  if column not in dataset.index:
+    raise errors.AvemoError(
+      f'soft_labels={column!r}: {dataset.name} has no such column; it has '
+      f'{", ".join(dataset.index)}'
+    )
+  width = len(dataset.emotions)
+  rows = [np.asarray(row, np.float32) for row in dataset.index[column]]
+  if any(row.shape != (width,) for row in rows):
+    raise errors.AvemoError(
+      f'soft_labels={column!r}: {dataset.name} has {width} emotions, so votes '
+      f'are {width} numbers a clip'
+    )
+  votes = np.nan_to_num(np.stack(rows)) @ labels.votes_matrix(dataset.emotions)
+  return votes / np.maximum(votes.sum(-1, keepdims=True), 1e-9)
+
+
+def deal_labels(table: Table, records: np.ndarray, seed: int) -> Table:
+  """The same labels on other records; counts by class stay as they are."""
+  dealt = np.random.default_rng(seed).permutation(records)
+  emotion, target = table.emotion.copy(), table.target.copy()
+  emotion[records] = table.emotion[dealt]
+  target[records] = table.target[dealt]
+  return dataclasses.replace(table, emotion=emotion, target=target)
+
+
+def balance(records: np.ndarray, emotion: np.ndarray) -> np.ndarray:
+  """Repeats the records of each class, in turn, up to the largest class."""
+  groups = [records[emotion[records] == c] for c in np.unique(emotion[records])]
+  largest = max(map(len, groups))
+  return np.concatenate([np.resize(group, largest) for group in groups])
+
+
+def keep_usable(
+  dataset, records: Sequence[int], options: ClipOptions
+) -> np.ndarray:
+  """The records, int64, that have at least one modality in use."""
+  records = np.asarray(records, np.int64)
+  pictures = 'num_frames' if options.margin is None else 'num_faces'
+  columns = {'video': pictures, 'audio': 'num_samples'}
+  some = [dataset.index[columns[name]][records] > 0 for name in options.use]
+  return records[np.any(some, axis=0)]
+
+
+# ------------------------------------------------------------------ loading
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadTraining(grain.transforms.RandomMap):
+  """A record and a generator to an example."""
+
+  source: Any
+  table: Table
+  options: ClipOptions
+
+  def random_map(self, record: int, rng: np.random.Generator) -> Batch:
+    record = int(record)
+    clip = clips.load_clip(self.source[record], self.options, rng)
+    return clip | label(self.table, record)
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadEvaluation(grain.transforms.Map):
+  """A record and the number of a view to an example; padding to zeros."""
+
+  source: Any
+  table: Table
+  options: ClipOptions
+  views: int
+
+  def map(self, row: tuple[int, int]) -> Batch:
+    record, number = row
+    view = clips.View(number, self.views)
+    if record == PADDING:
+      stored = {'frames': [], 'face': [], 'speech': b''}
+      clip = clips.load_clip(stored, self.options, view)
+    else:
+      clip = clips.load_clip(self.source[record], self.options, view)
+    return clip | label(self.table, record, number)
+
+
+def label(table: Table, record: int, view: int = 0) -> Batch:
+  is_padding = record == PADDING
+  return {
+    'emotion': np.int32(-1) if is_padding else table.emotion[record],
+    'target': table.target[record] * np.float32(not is_padding),
+    'class_mask': table.class_mask,
+    'mask': np.bool_(not is_padding),
+    'record': np.int32(record),
+    'view': np.int32(view),
+  }
+
+
+# ---------------------------------------------------------------- iteration
+
+
+def split_batch(batch_size: int, num_hosts: int) -> int:
+  if batch_size < 1 or batch_size % num_hosts:
+    raise errors.AvemoError(
+      f'batch_size={batch_size} cannot be split over {num_hosts} hosts'
+    )
+  return batch_size // num_hosts
+
+
+def iterate(batches: grain.MapDataset, workers: int) -> grain.DatasetIterator:
+  """Reads ahead, in order: in threads, or in processes and not in threads."""
+  threads = 1 if workers else THREADS
+  options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
+  dataset = batches.to_iter_dataset(options)
+  if workers:
+    # Workers read flags of absl, which a program without any never parses.
+    if not flags.FLAGS.is_parsed():
+      flags.FLAGS.mark_as_parsed()
+    dataset = dataset.mp_prefetch(
+      grain.MultiprocessingOptions(
+        num_workers=workers, per_worker_buffer_size=1
+      ),
+      worker_init_fn=start_worker,
+    )
+  return iter(dataset)
+
+
+def start_worker(number: int, count: int) -> None:
+  """Leaves signals to the parent, and ends with it.
+
+  A scheduler signals the whole group, and the parent still wants batches
+  until it has saved. A parent that is killed cannot end its workers.
+  """
+  del number, count
+  signal.signal(signal.SIGTERM, signal.SIG_IGN)
+  signal.signal(signal.SIGINT, signal.SIG_IGN)
+  threading.Thread(target=end_with_parent, daemon=True).start()
+
+
+def end_with_parent() -> None:
+  multiprocessing.parent_process().join()
+  os._exit(1)
