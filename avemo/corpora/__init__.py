@@ -1,0 +1,27 @@
+"""What is known of each corpus: names, labels, licences, folds.
+
+A corpus is a module with EMOTIONS, EXTRA, LONGEST_CLIP, LICENCE, CITATION,
+DESCRIPTION and the functions parse_name, all_names and scan.
+"""
+
+import difflib
+import types
+
+from avemo import errors
+from avemo.corpora import crema_d, ravdess
+
+CORPORA = {'crema_d': crema_d, 'ravdess': ravdess}
+
+
+def get(name: str) -> types.ModuleType:
+  """The corpus of that name.
+
+  Raises:
+    errors.AvemoError: there is none; the message names the nearest.
+  """
+  if name in CORPORA:
+    return CORPORA[name]
+  near = difflib.get_close_matches(name.lower(), CORPORA, n=1, cutoff=0.4)
+  hint = f'; did you mean {near[0]}?' if near else ''
+  known = ', '.join(CORPORA)
+  raise errors.AvemoError(f'unknown corpus {name!r}{hint} (known: {known})')

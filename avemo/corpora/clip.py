@@ -1,0 +1,89 @@
+"""What every corpus says of its clips, and of files that it cannot use."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+
+class Name(NamedTuple):
+  """What a corpus's file name tells; the fields that all corpora share.
+
+  Attributes:
+    clip_id: the clip's identity, the same for every rendering of it.
+    speaker: who speaks.
+    recording: clips of one recording must never be split between folds.
+    emotion: canonical word, '' when the name tells none.
+    intensity: the corpus's word for how strongly it was acted, or ''.
+    extra: further fields, as in the corpus's EXTRA.
+  """
+
+  clip_id: str
+  speaker: str
+  recording: str
+  emotion: str
+  intensity: str
+  extra: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Clip:
+  """One clip of a corpus: its files and its labels.
+
+  Attributes:
+    clip_id: unique within the corpus.
+    video_path: the file with the picture; None when there is none.
+    audio_path: the file with the sound; None when there is none.
+    speaker: who speaks.
+    recording: clips that share it are renderings of one performance.
+    emotion: canonical word, '' unknown.
+    intensity: the corpus's word, '' unknown.
+    extra: values of the corpus's EXTRA fields.
+    other_videos: tried in order when `video_path` is unusable.
+    other_audios: tried in order when `audio_path` is unusable.
+  """
+
+  clip_id: str
+  video_path: str | None
+  audio_path: str | None
+  speaker: str
+  recording: str
+  emotion: str = ''
+  intensity: str = ''
+  extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  other_videos: tuple[str, ...] = ()
+  other_audios: tuple[str, ...] = ()
+
+  @property
+  def videos(self) -> tuple[str, ...]:
+    """Every file that may give the picture, the best first."""
+    first = () if self.video_path is None else (self.video_path,)
+    return first + self.other_videos
+
+  @property
+  def audios(self) -> tuple[str, ...]:
+    """Every file that may give the sound, the best first."""
+    first = () if self.audio_path is None else (self.audio_path,)
+    return first + self.other_audios
+
+
+class Quarantined(NamedTuple):
+  """A file that could not be used, and why."""
+
+  path: str
+  reason: str
+
+
+def make_clip(name: Name, videos: list[str], audios: list[str], **extra):
+  """A `Clip` of what the name tells and the files in order of preference."""
+  return Clip(
+    clip_id=name.clip_id,
+    video_path=videos[0] if videos else None,
+    audio_path=audios[0] if audios else None,
+    speaker=name.speaker,
+    recording=name.recording,
+    emotion=name.emotion,
+    intensity=name.intensity,
+    extra={**name.extra, **extra},
+    other_videos=tuple(videos[1:]),
+    other_audios=tuple(audios[1:]),
+  )

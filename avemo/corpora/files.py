@@ -1,0 +1,155 @@
+"""Find a corpus's files in whatever tree its user has."""
+
+import dataclasses
+import errno
+import os
+import pathlib
+from collections.abc import Callable, Iterator
+
+from avemo import errors
+from avemo.corpora import clip
+
+LFS_FIRST_LINE = b'version https://git-lfs.github.com/spec/v1'
+# A pointer has three short lines; real media are never this small.
+LFS_LARGEST = 1024
+
+MEDIA_SUFFIXES = frozenset(
+  '.wav .mp3 .m4a .aac .ogg .flac .flv .mp4 .m4v .avi .mov .mkv .webm'.split()
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+  """One media file of a corpus.
+
+  Attributes:
+    path: where it lies.
+    name: what its name tells.
+    stem: its canonical stem, without the suffix.
+    suffix: lower case, with the dot.
+  """
+
+  path: pathlib.Path
+  name: clip.Name
+  stem: str
+  suffix: str
+
+
+def walk(root: str | os.PathLike) -> Iterator[pathlib.Path]:
+  """Every visible file under `root`, in one fixed order.
+
+  Links to folders are followed, since many keep the media on another disk;
+  a folder that has been entered already is not entered again.
+
+  Raises:
+    errors.AvemoError: `root` is not a folder that can be read.
+  """
+  root = pathlib.Path(root)
+  if not root.is_dir():
+    what = 'not a folder' if root.exists() else 'no such folder'
+    raise errors.AvemoError(f'{root}: {what}; --raw names the corpus folder')
+  seen = set()
+  for folder, names, files in os.walk(root, followlinks=True, onerror=_fail):
+    identity = os.stat(folder)
+    if (identity.st_dev, identity.st_ino) in seen:
+      names.clear()
+      continue
+    seen.add((identity.st_dev, identity.st_ino))
+    names[:] = sorted(n for n in names if is_visible(n))
+    yield from (pathlib.Path(folder, f) for f in sorted(files) if is_visible(f))
+
+
+def _fail(error: OSError):
+  if error.errno == errno.ENOENT:
+    return  # Removed while we looked.
+  raise errors.AvemoError(f'{error.filename}: {error.strerror}') from error
+
+
+def is_visible(name: str) -> bool:
+  """False for what systems leave behind: `._x.wav`, `.git`, `__MACOSX`."""
+  return not name.startswith('.') and name != '__MACOSX'
+
+
+def is_lfs_stub(path: str | os.PathLike) -> bool:
+  """Whether the file is the text that git-LFS leaves in place of a medium."""
+  if os.path.getsize(path) > LFS_LARGEST:
+    return False
+  with open(path, 'rb') as file:
+    return file.read(len(LFS_FIRST_LINE)) == LFS_FIRST_LINE
+
+
+def find_media(
+  root: str | os.PathLike,
+  parse: Callable[[str], clip.Name | None],
+  canonical_stem: Callable[[str], str],
+  corpus: str,
+) -> tuple[list[Found], list[clip.Quarantined]]:
+  """The media files of a corpus, each stem and suffix once.
+
+  Copies are common (an archive ships its tree twice): of several files with
+  one stem and suffix the best is kept, and a copy of the same size is passed
+  over in silence; one of another size is quarantined.
+
+  Args:
+    root: the corpus folder.
+    parse: stem → what it tells, None when it is no name of this corpus.
+    canonical_stem: stem → its one spelling.
+    corpus: for the messages.
+
+  Returns:
+    The files in the order of stem and suffix, and the unusable ones.
+  """
+  candidates, quarantined = {}, []
+  for path in walk(root):
+    suffix = path.suffix.lower()
+    if suffix not in MEDIA_SUFFIXES:
+      continue
+    name = parse(path.stem)
+    reason = None if name else f'not a file name of {corpus}'
+    reason = reason or find_fault(path)
+    if reason:
+      quarantined.append(clip.Quarantined(str(path), reason))
+      continue
+    stem = canonical_stem(path.stem)
+    found = Found(path, name, stem, suffix)
+    candidates.setdefault((stem, suffix), []).append(found)
+  kept = []
+  for key in sorted(candidates):
+    # The least nested first: nested copies are the accident.
+    first, *others = sorted(
+      candidates[key], key=lambda f: (len(f.path.parts), str(f.path))
+    )
+    kept.append(first)
+    for other in others:
+      if other.path.stat().st_size != first.path.stat().st_size:
+        reason = f'another file of this name is used: {first.path}'
+        quarantined.append(clip.Quarantined(str(other.path), reason))
+  return kept, quarantined
+
+
+def find_fault(path: pathlib.Path) -> str | None:
+  """Why a file cannot be used, as far as a look at its size tells."""
+  try:
+    if not path.is_file():
+      return 'not a file (a broken link?)'
+    if path.stat().st_size == 0:
+      return 'the file is empty'
+    if is_lfs_stub(path):
+      return 'a git-LFS stub, not the medium; fetch it with `git lfs pull`'
+  except OSError as error:
+    return error.strerror
+  return None
+
+
+def group(found: list[Found]) -> dict[str, list[Found]]:
+  """Files by clip id, in the order of clip ids."""
+  groups = {}
+  for file in found:
+    groups.setdefault(file.name.clip_id, []).append(file)
+  return dict(sorted(groups.items()))
+
+
+def find_table(root: str | os.PathLike, name: str) -> pathlib.Path | None:
+  """The least nested file called `name`, whatever its case; None if none."""
+  matches = [p for p in walk(root) if p.name.lower() == name.lower()]
+  return min(matches, key=lambda p: (len(p.parts), str(p)), default=None)
