@@ -1,6 +1,7 @@
 """Writes a small corpus in the layout of a real one."""
 
 import concurrent.futures
+import concurrent.futures.process
 import dataclasses
 import functools
 import multiprocessing
@@ -36,7 +37,7 @@ def simulate(
   size: tuple[int, int] | None = None,
   layout: str = 'release',
   progress: bool = True,
-) -> cues.Simulation:
+) -> pathlib.Path:
   """Writes a simulated corpus and its cues.
 
   The tree appears under its name only when it is whole. The same arguments
@@ -58,7 +59,7 @@ def simulate(
     progress: shows a bar.
 
   Returns:
-    The cues, as written to `simulation.json`.
+    The folder; `simulation.json` in it holds the cues.
 
   Raises:
     AvemoError: for what cannot be simulated, and for a folder that is in use
@@ -100,7 +101,7 @@ def simulate(
     raise _explain(out, error) from error
   finally:
     shutil.rmtree(staging, ignore_errors=True)
-  return simulation
+  return out
 
 
 def plan(
@@ -123,22 +124,24 @@ def plan(
     raise errors.AvemoError(f'{corpus}: pictures are {known}, not {size}')
   cues.check_evidence('voice_evidence', voice_evidence)
   cues.check_evidence('face_evidence', face_evidence)
+  if seed < 0:
+    raise errors.AvemoError(f'seed={seed}: a whole number from 0')
   if clips_per_speaker is not None and clips_per_speaker < 1:
     raise errors.AvemoError(
       f'clips_per_speaker={clips_per_speaker}: at least one'
     )
   required = room.required_clips(quirks)
-  wanted = {name.split('_')[0] for name in required}
+  wanted = {room.describe(name)[0] for name in required}
   chosen = choose_speakers(room.FOLDS, speakers, wanted)
   names = set(required)
   for speaker in chosen:
     names |= set(_choose_clips(room, speaker, clips_per_speaker, seed))
   clips = []
   for name in sorted(names):
-    emotion, intensity = room.describe(name)
+    speaker, emotion, intensity = room.describe(name)
     clip = cues.draw(
       name,
-      speaker=_find_speaker(room, name),
+      speaker=speaker,
       emotion=emotion,
       intensity=intensity,
       seed=seed,
@@ -164,6 +167,8 @@ def plan(
     media={
       'width': size[0],
       'height': size[1],
+      'release_width': room.RELEASE_SIZE[0],
+      'release_height': room.RELEASE_SIZE[1],
       'fps': round(float(room.FPS), 4),
       'layout': layout,
     },
@@ -197,10 +202,11 @@ def choose_speakers(
   for number, (fold, share) in enumerate(zip(folds, shares, strict=True)):
     picked = [speaker for speaker in fold if speaker in wanted][:share]
     rest = [speaker for speaker in fold if speaker not in picked]
-    for place in range(share - len(picked)):
-      index = (2 * place + 1) * len(rest) // (2 * (share - len(picked)))
+    needed = share - len(picked)
+    for place in range(needed):
+      index = (2 * place + 1) * len(rest) // (2 * needed)
       # Both sexes in every fold: speakers' parity tells theirs.
-      if len(rest) > 2 * share and (int(rest[index]) + place + number) % 2:
+      if len(rest) >= 2 * needed and (int(rest[index]) + place + number) % 2:
         index += 1 if index + 1 < len(rest) else -1
       picked.append(rest[index])
     chosen += sorted(picked)
@@ -215,11 +221,6 @@ def _find_room(corpus):
   return CORPORA[corpus]
 
 
-def _find_speaker(room, name):
-  parts = name.replace('_', '-').split('-')
-  return parts[0] if room is crema_d else parts[-1]
-
-
 def _choose_clips(room, speaker, count, seed):
   names = room.clip_names(speaker)
   if count is None or count >= len(names):
@@ -227,7 +228,7 @@ def _choose_clips(room, speaker, count, seed):
   rng = cues.random_generator(seed, 'choice', speaker)
   groups = {emotion: [] for emotion in room.EMOTIONS}
   for place in rng.permutation(len(names)):
-    groups[room.describe(names[place])[0]].append(names[place])
+    groups[room.describe(names[place])[1]].append(names[place])
   chosen = []
   while len(chosen) < count:
     for group in groups.values():
@@ -294,6 +295,10 @@ def _write_in_processes(root, simulation, jobs, workers, report):
       for future in concurrent.futures.as_completed(futures):
         future.result()
         report(len(futures[future]))
+    except concurrent.futures.process.BrokenProcessPool as error:
+      raise errors.AvemoError(
+        'a worker process died, perhaps for want of memory; use fewer workers'
+      ) from error
     except BaseException:
       pool.shutdown(wait=True, cancel_futures=True)
       raise

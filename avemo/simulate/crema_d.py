@@ -10,6 +10,7 @@ NAME = 'crema_d'
 FPS = fractions.Fraction(30_000, 1001)
 SIZE = (480, 360)
 SIZES = (SIZE,)
+RELEASE_SIZE = SIZE
 LAYOUTS = ('release',)
 
 # In the published order of labels, with the codes of the file names.
@@ -53,11 +54,11 @@ def stimulus_numbers() -> dict[str, int]:
   return {name: number for number, name in enumerate(names, start=1)}
 
 
-def describe(name: str) -> tuple[str, str]:
-  """The emotion and the intensity that a clip's name states."""
-  code, level = name.split('_')[2:]
+def describe(name: str) -> tuple[str, str, str]:
+  """Speaker, emotion and intensity that a clip's name states."""
+  speaker, _, code, level = name.split('_')
   emotion = next(word for word, other in CODES.items() if other == code)
-  return emotion, level
+  return speaker, emotion, level
 
 
 def required_clips(quirks: bool) -> tuple[str, ...]:

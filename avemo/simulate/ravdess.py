@@ -14,7 +14,8 @@ NAME = 'ravdess'
 FPS = fractions.Fraction(30_000, 1001)
 # The release has 1280x720; a quarter of the pixels costs a quarter of the time.
 SIZE = (640, 360)
-SIZES = ((640, 360), (1280, 720))
+RELEASE_SIZE = (1280, 720)
+SIZES = (SIZE, RELEASE_SIZE)
 LAYOUTS = ('release', 'user')
 
 # In the order of the codes 01 to 08.
@@ -41,10 +42,11 @@ def clip_names(speaker: str) -> list[str]:
   ]
 
 
-def describe(name: str) -> tuple[str, str]:
-  """The emotion and the intensity that a recording's name states."""
-  emotion, intensity = name.split('-')[1:3]
-  return EMOTIONS[int(emotion) - 1], ('normal', 'strong')[int(intensity) - 1]
+def describe(name: str) -> tuple[str, str, str]:
+  """Speaker, emotion and intensity that a recording's name states."""
+  _, emotion, intensity, _, _, speaker = name.split('-')
+  strength = ('normal', 'strong')[int(intensity) - 1]
+  return speaker, EMOTIONS[int(emotion) - 1], strength
 
 
 def required_clips(quirks: bool) -> tuple[str, ...]:
@@ -78,13 +80,23 @@ def plan_quirks(
   A few WAVs are stereo in every simulated tree. Quirks take files away, add a
   nested copy of the sound and songs.
   """
-  unusual = {
-    find_paths(clip.clip_id, layout)['03']: 'stereo'
-    for clip in clips[2::_STEREO_EVERY]
-  }
-  if not quirks:
-    return clips, unusual
-  clips = list(clips)
+  unusual = {}
+  if quirks:
+    clips, unusual = _plan_losses(clips, layout)
+    for name in _song_names(clips):
+      for path in find_paths(name, layout).values():
+        unusual[path] = 'song'
+    if layout == 'release':
+      unusual[f'{_nested()}/'] = 'byte-identical copies of what lies beside it'
+  sounds = [find_paths(clip.clip_id, layout)['03'] for clip in clips]
+  sounds = [path for path in sounds if path not in unusual]
+  unusual |= dict.fromkeys(sounds[::_STEREO_EVERY], 'stereo')
+  return clips, unusual
+
+
+def _plan_losses(clips, layout):
+  """Which files are missing, and the cues that remain."""
+  clips, unusual = list(clips), {}
   # Spread over the corpus; what is missing of each.
   missing = (('02',), ('01',), ('03',), ('01', '02'), ('01', '03'))
   step = max(1, len(clips) // len(missing))
@@ -98,11 +110,6 @@ def plan_quirks(
       voice=cues.MISSING if {'01', '03'} <= set(codes) else clip.voice,
       face=cues.MISSING if {'01', '02'} <= set(codes) else clip.face,
     )
-  for name in _song_names(clips):
-    for path in find_paths(name, layout).values():
-      unusual[path] = 'song'
-  if layout == 'release':
-    unusual[f'{_nested()}/'] = 'byte-identical copies of the recordings beside'
   return clips, unusual
 
 
@@ -182,8 +189,7 @@ def finish(
     if what == 'song'
   }
   for name in sorted(songs):
-    emotion, intensity = describe(name)
-    speaker = name.split('-')[-1]
+    speaker, emotion, intensity = describe(name)
     clip = cues.draw(
       name,
       speaker=speaker,

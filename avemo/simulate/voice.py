@@ -171,7 +171,7 @@ def _envelope(syllables, timbre, profile, num_samples):
     gain /= np.hypot(1 - ratio**2, bandwidth / track * ratio)
   octaves = np.log2(np.maximum(frequency, 250) / 250)
   # The product of resonances falls off above the last one by itself.
-  decibels = (timbre.tilt + profile.tilt + 14) * octaves
+  decibels = (timbre.tilt + profile.tilt + 9) * octaves
   decibels -= profile.nasal * np.exp(-(((frequency - 900) / 250) ** 2))
   decibels += 0.6 * profile.nasal * np.exp(-(((frequency - 250) / 90) ** 2))
   decibels[frequency < 60] = -60
