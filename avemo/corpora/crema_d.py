@@ -6,6 +6,7 @@ for; what raters saw, heard, and both, stands beside it as votes.
 
 import csv
 import os
+import pathlib
 import re
 
 from avemo.corpora import clip, files
@@ -25,7 +26,7 @@ SENTENCES = {
   'TAI': 'The airplane is almost full',
   'MTI': 'Maybe tomorrow it will be cold',
   'IWL': 'I would like a new alarm clock',
-  'ITH': 'I think I have a doctor\'s appointment',
+  'ITH': "I think I have a doctor's appointment",
   'DFA': "Don't forget a jacket",
   'ITS': "I think I've seen this before",
   'TSI': 'The surface is slick',

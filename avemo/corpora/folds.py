@@ -1,0 +1,200 @@
+"""Folds: lists of clips that share no speaker, and the check that they do.
+
+A fold holds ids alone, so that it can be hashed, printed and compared with
+what others published.
+"""
+
+import collections
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from avemo import errors
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+  """What a protocol needs to know of a clip.
+
+  Attributes:
+    clip_id: unique within the corpus.
+    speaker: speaker's id; empty when the corpus names none.
+    recording: shared by the renderings of one recording.
+    audio_sha256: hash of the decoded sound; empty when unknown.
+    emotion: the label; empty when unknown.
+  """
+
+  clip_id: str
+  speaker: str
+  recording: str = ''
+  audio_sha256: str = ''
+  emotion: str = ''
+
+
+@dataclasses.dataclass(frozen=True)
+class Fold:
+  """One division of a corpus: sorted clip ids.
+
+  Attributes:
+    index: number of the fold as published, from 0.
+    train: ids to train on.
+    val: ids to choose on.
+    test: ids to score.
+  """
+
+  index: int
+  train: tuple[str, ...]
+  val: tuple[str, ...]
+  test: tuple[str, ...]
+
+
+# From the rows of a corpus to its folds.
+Rule = Callable[[Sequence[Row]], list[Fold]]
+# The test fold of a clip; None when the protocol leaves it out.
+Assign = Callable[[Row], int | None]
+
+
+def _group(rows: Sequence[Row], assign: Assign) -> dict[int, list[str]]:
+  groups: dict[int, list[str]] = collections.defaultdict(list)
+  for row in rows:
+    index = assign(row)
+    if index is not None:
+      groups[index].append(row.clip_id)
+  return {index: sorted(groups[index]) for index in sorted(groups)}
+
+
+def _collect(groups: Mapping[int, list[str]], left_out: Iterable[int]):
+  left_out = set(left_out)
+  return tuple(
+    sorted(
+      clip for index, ids in groups.items() if index not in left_out
+      for clip in ids
+    )
+  )  # fmt: skip
+
+
+def nested(assign: Assign) -> Rule:
+  """Validation is the test part of the next fold that has one, cyclic."""
+
+  def make(rows: Sequence[Row]) -> list[Fold]:
+    groups = _group(rows, assign)
+    if len(groups) < 3:
+      raise errors.AvemoError(
+        f'clips of {len(groups)} of the folds alone: training, validation and '
+        'test need three; prepare more speakers'
+      )
+    order = list(groups)
+    followers = dict(zip(order, order[1:] + order[:1], strict=True))
+    return [
+      Fold(
+        index=index,
+        train=_collect(groups, (index, followers[index])),
+        val=tuple(groups[followers[index]]),
+        test=tuple(groups[index]),
+      )
+      for index in order
+    ]
+
+  return make
+
+
+def published(assign: Assign) -> Rule:
+  """No validation part of its own: the test part doubles as one."""
+
+  def make(rows: Sequence[Row]) -> list[Fold]:
+    groups = _group(rows, assign)
+    if len(groups) < 2:
+      raise errors.AvemoError(
+        f'clips of {len(groups)} of the folds alone: training and test need '
+        'two; prepare more speakers'
+      )
+    return [
+      Fold(
+        index=index,
+        train=_collect(groups, (index,)),
+        val=tuple(ids),
+        test=tuple(ids),
+      )
+      for index, ids in groups.items()
+    ]
+
+  return make
+
+
+def compute_sha256(folds: Sequence[Fold]) -> str:
+  """Hash of the canonical JSON of all folds, ids sorted."""
+  content = [
+    {part: sorted(getattr(fold, part)) for part in ('train', 'val', 'test')}
+    for fold in folds
+  ]
+  text = json.dumps(content, sort_keys=True, separators=(',', ':'))
+  return hashlib.sha256(text.encode()).hexdigest()
+
+
+def find_leaks(
+  fold: Fold, rows: Sequence[Row], *, test_is_validation: bool = False
+) -> list[str]:
+  """What two parts of a fold share that they must not.
+
+  Args:
+    fold: the fold.
+    rows: the clips of the corpus; ids without a row are leaks as well, since
+      nothing is known of them.
+    test_is_validation: whether the protocol declares that its test part
+      doubles as validation; only then is that no finding.
+
+  Returns:
+    One line a finding: speakers, recordings or identical sound on both sides,
+    clips in both parts or twice in one, validation clips in the test part.
+  """
+  by_id = {row.clip_id: row for row in rows}
+  leaks = []
+  for part in ('train', 'val', 'test'):
+    ids = getattr(fold, part)
+    unknown = [clip for clip in ids if clip not in by_id]
+    if unknown:
+      leaks.append(
+        f'{part}: {len(unknown)} unknown clips, such as {unknown[0]}'
+      )
+    twice = [c for c, n in collections.Counter(ids).items() if n > 1]
+    if twice:
+      leaks.append(f'{part}: {len(twice)} clips twice, such as {twice[0]}')
+  pairs = [('train', 'test'), ('train', 'val')]
+  if not test_is_validation:
+    pairs.append(('val', 'test'))
+  for first, second in pairs:
+    for what, key in (
+      ('clip', 'clip_id'),
+      ('speaker', 'speaker'),
+      ('recording', 'recording'),
+      ('identical sound', 'audio_sha256'),
+    ):
+      values = [
+        {getattr(by_id[c], key) for c in getattr(fold, part) if c in by_id}
+        for part in (first, second)
+      ]
+      shared = sorted((values[0] & values[1]) - {''})
+      if shared:
+        leaks.append(
+          f'{first} and {second} share {len(shared)} of kind {what}, such as '
+          f'{shared[0]}'
+        )
+  return leaks
+
+
+def find_conflicts(rows: Sequence[Row]) -> list[tuple[str, ...]]:
+  """Groups of clips with identical sound and different labels.
+
+  Such clips cannot both be right for a model that only listens. They are kept,
+  because published folds keep them, and reported.
+  """
+  groups: dict[str, list[Row]] = collections.defaultdict(list)
+  for row in rows:
+    if row.audio_sha256:
+      groups[row.audio_sha256].append(row)
+  return sorted(
+    tuple(sorted(row.clip_id for row in group))
+    for group in groups.values()
+    if len({row.emotion for row in group}) > 1
+  )
