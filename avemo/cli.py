@@ -64,14 +64,19 @@ def run_prepare(args) -> None:
 def run_protocols(args) -> None:
   from avemo.corpora import protocols
 
-  print(
-    protocols.describe(
-      args.name,
-      data_dir=args.data_dir,
-      names_file=args.names,
-      as_json=args.json,
-    )
-  )
+  if args.name is None:
+    print(protocols.describe_all())
+    return
+  corpus = protocols.get(args.name).corpus
+  if args.names:
+    rows = protocols.rows_from_names(corpus, args.names)
+  elif args.data_dir:
+    from avemo.data import schema
+
+    rows = schema.open_dataset(f'{corpus}_av', args.data_dir).rows
+  else:
+    rows = protocols.rows_of_corpus(corpus)
+  print(protocols.describe(args.name, rows, as_json=args.json))
 
 
 def run_train(args) -> None:
@@ -251,7 +256,8 @@ def build_parser() -> argparse.ArgumentParser:
     '--data-dir',
     type=pathlib.Path,
     metavar='DIR',
-    help='take the clips of the dataset prepared there',
+    help='take the clips of the dataset prepared there; without it and '
+    '--names, the full corpus as published',
   )
   source.add_argument(
     '--names',
