@@ -1,5 +1,7 @@
 """Features of padded batches: padding leaves no trace, and normalisation."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +15,15 @@ LENGTHS = np.array([4_000, 2_345, 100, 0], np.int32)
 MELS = {'num_mels': 40}
 
 
+@functools.cache
+def jit(options):
+  return jax.jit(functools.partial(features.features, options=dict(options)))
+
+
+def compute(speech, lengths, options):
+  return np.asarray(jit(tuple(options.items()))(speech, jnp.asarray(lengths)))
+
+
 @pytest.fixture(scope='module')
 def speech():
   # Beyond its length a clip holds rubbish, which must not be seen.
@@ -23,12 +34,10 @@ def speech():
 @pytest.mark.parametrize('kind', ('none', 'constant', 'clip', 'band'))
 def test_features_do_not_depend_on_the_padding(speech, kind):
   options = MELS | {'kind': kind, 'mean': -30.0, 'std': 12.0}
-  batch = features.features(speech, LENGTHS, options)
+  batch = compute(speech, LENGTHS, options)
   for row, clip, length in zip(batch, speech, LENGTHS, strict=True):
     if length:
-      alone = features.features(
-        clip[None, :length], np.array([length]), options
-      )[0]
+      alone = compute(clip[None, :length], np.array([length]), options)[0]
       np.testing.assert_allclose(row[: len(alone)], alone, atol=2e-4)
       row = row[len(alone) :]
     if kind != 'none':
@@ -43,7 +52,7 @@ def test_valid_frames_are_those_of_the_unpadded_clip():
 
 
 def test_without_normalisation_it_is_log_mel_with_the_floor_behind(speech):
-  batch = features.features(speech, LENGTHS, MELS | {'kind': 'none'})
+  batch = compute(speech, LENGTHS, MELS | {'kind': 'none'})
   clip = jnp.asarray(speech[1, :2_345] / np.float32(32_768))
   alone = spectral.log_mel(clip, num_mels=40, window_length=400)
   np.testing.assert_allclose(batch[1, : len(alone)], alone, atol=1e-4)
@@ -54,7 +63,7 @@ def test_without_normalisation_it_is_log_mel_with_the_floor_behind(speech):
 
 @pytest.mark.parametrize('kind, axes', [('clip', (0, 1)), ('band', (0,))])
 def test_clip_statistics_are_over_valid_frames(speech, kind, axes):
-  batch = features.features(speech, LENGTHS, MELS | {'kind': kind})
+  batch = compute(speech, LENGTHS, MELS | {'kind': kind})
   for row, length in zip(batch[:3], LENGTHS[:3], strict=True):
     valid = np.asarray(row[: spectral.count_frames(int(length))])
     np.testing.assert_allclose(valid.mean(axes), 0, atol=1e-4)
@@ -64,8 +73,8 @@ def test_clip_statistics_are_over_valid_frames(speech, kind, axes):
 
 def test_constants_may_be_per_band(speech):
   mean, std = np.linspace(-60, -20, 40), np.linspace(5, 15, 40)
-  plain = features.features(speech, LENGTHS, MELS | {'kind': 'none'})
-  scaled = features.features(
+  plain = compute(speech, LENGTHS, MELS | {'kind': 'none'})
+  scaled = compute(
     speech,
     LENGTHS,
     MELS | {'kind': 'constant', 'mean': tuple(mean), 'std': tuple(std)},
@@ -76,21 +85,17 @@ def test_constants_may_be_per_band(speech):
 def test_ast_padding_is_normalised_too(speech):
   mean, std = -4.2677393, 2 * 4.5689974
   options = MELS | {'kind': 'constant', 'mean': mean, 'std': std}
-  batch = features.features(
-    speech, LENGTHS, options | {'padding': 0.0, 'num_frames': 64}
-  )
+  batch = compute(speech, LENGTHS, options | {'padding': 0.0, 'num_frames': 64})
   assert batch.shape == (4, 64, 40)
   np.testing.assert_allclose(batch[1, 20:], 0.467, atol=1e-3)
-  plain = features.features(speech, LENGTHS, options)
+  plain = compute(speech, LENGTHS, options)
   np.testing.assert_allclose(batch[1, :10], plain[1, :10], atol=1e-5)
-  cut = features.features(speech, LENGTHS, options | {'num_frames': 5})
+  cut = compute(speech, LENGTHS, options | {'num_frames': 5})
   np.testing.assert_allclose(cut[0], plain[0, :5], atol=1e-5)
 
 
 def test_mfcc_in_place_of_mel_bands(speech):
-  batch = features.features(
-    speech, LENGTHS, MELS | {'kind': 'none', 'num_mfcc': 13}
-  )
+  batch = compute(speech, LENGTHS, MELS | {'kind': 'none', 'num_mfcc': 13})
   clip = jnp.asarray(speech[0] / np.float32(32_768))
   alone = spectral.mfcc(clip, num_mels=40, num_mfcc=13, window_length=400)
   np.testing.assert_allclose(batch[0], alone, atol=1e-3)
@@ -111,8 +116,8 @@ def test_silence_becomes_zeros_with_finite_gradients():
 def test_int16_and_float_agree(speech):
   waveform = speech / np.float32(32_768)
   np.testing.assert_allclose(
-    features.features(speech, LENGTHS, MELS),
-    features.features(waveform, LENGTHS, MELS),
+    compute(speech, LENGTHS, MELS),
+    compute(waveform, LENGTHS, MELS),
     atol=1e-5,
   )
 
