@@ -129,8 +129,15 @@ def run_predict(args) -> None:
 
 def run_demo(args) -> None:
   from avemo.experiment import demo
+  from datasets_tfds import prepare
 
-  demo.run(args.out, seed=args.seed, control=args.control, workers=args.workers)
+  demo.run_demo(
+    args.out,
+    prepare.prepare,
+    seed=args.seed,
+    control=args.control,
+    workers=args.workers,
+  )
 
 
 # ------------------------------------------------------------ the arguments
