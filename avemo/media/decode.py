@@ -122,11 +122,17 @@ def _first(path, kind):
 def _duration(container, stream) -> float:
   if container.duration is not None and container.duration > 0:
     return container.duration / av.time_base
-  end = 0
+  end, count = None, 0
   for packet in containers.read_packets(container, stream):
+    count += packet.size > 0
     if packet.pts is not None:
-      end = max(end, packet.pts + (packet.duration or 0))
-  return max(float(end * stream.time_base) - containers.start_time(stream), 0)
+      end = max(end or 0, packet.pts + (packet.duration or 0))
+  if end is not None:
+    seconds = float(end * stream.time_base) - containers.start_time(stream)
+    return max(seconds, 0.0)
+  if stream.type == 'video':
+    return count / float(containers.frame_rate(stream))
+  return 0.0
 
 
 def read_frames(
