@@ -1,0 +1,126 @@
+"""What all configs share: their arguments, their sections, a small form."""
+
+import difflib
+
+import ml_collections
+from ml_collections import config_dict
+
+from avemo import errors
+
+
+def parse(arg: str | None, **defaults) -> ml_collections.ConfigDict:
+  """Reads what follows the colon in `--config=FILE:fold=1,smoke`.
+
+  Args:
+    arg: `name=value` pairs with commas between; a name alone is True.
+    **defaults: all names, with values whose types decide how to read.
+
+  Returns:
+    The values by name.
+
+  Raises:
+    AvemoError: an unknown name (says the nearest), or a value of another type.
+  """
+  values = dict(defaults)
+  for part in filter(None, (arg or '').split(',')):
+    name, equals, text = part.partition('=')
+    if name not in defaults:
+      near = difflib.get_close_matches(name, defaults, 1, cutoff=0.0)
+      hint = f'; did you mean {near[0]!r}?' if near else ''
+      raise errors.AvemoError(f'the config takes no argument {name!r}{hint}')
+    values[name] = _read(name, text if equals else 'true', defaults[name])
+  return ml_collections.ConfigDict(values)
+
+
+def _read(name: str, text: str, default):
+  try:
+    if isinstance(default, bool):
+      words = {'true': True, '1': True, 'false': False, '0': False}
+      return words[text.lower()]
+    return type(default)(text)
+  except (KeyError, ValueError) as error:
+    raise errors.AvemoError(
+      f'the config takes {name} as {type(default).__name__}, not {text!r}'
+    ) from error
+
+
+def default() -> ml_collections.ConfigDict:
+  """Every section, with values that do no harm; a config sets the rest."""
+  config = ml_collections.ConfigDict()
+  config.seed = 0
+  config.steps = 1_000
+  config.log_every = 10
+  # Bit for bit on a GPU as well, more slowly.
+  config.deterministic = False
+  config.data_dir = config_dict.placeholder(str)
+  config.data = dict(
+    name='crema_d_av',
+    protocol='crema_d_hicmae_5fold',
+    fold=0,
+    batch_size=32,
+    frames=16,
+    sampling='uniform',
+    stride=4,
+    size=224,
+    margin=1.3,
+    seconds=3.0,
+    workers=0,
+    balanced=False,
+    soft_labels=config_dict.placeholder(str),
+    shuffle_labels=False,
+    refit=False,
+  )
+  config.augment = dict()
+  config.model = dict(
+    name='emotion',
+    use=('video', 'audio'),
+    video=dict(name='videomae', variant='base'),
+    audio=dict(name='spectrogram_vit', variant='base'),
+    features=dict(),
+    fusion=dict(kind='early', early=dict(join_at=0), late=dict()),
+    dropout=0.0,
+    dtype='float32',
+  )
+  config.loss = dict(
+    label_smoothing=0.0, class_weights=config_dict.placeholder(str)
+  )
+  config.optim = dict(
+    name='adamw',
+    lr=1e-3,
+    warmup=0,
+    schedule='cosine',
+    weight_decay=0.05,
+    layer_decay=1.0,
+    clip=1.0,
+    accumulate=1,
+    ema=0.0,
+    freeze=(),
+  )
+  config.control = dict(
+    evaluate_every=100,
+    metric='val/uar',
+    mode='max',
+    patience=0,
+    plateau_patience=0,
+    plateau_factor=0.1,
+  )
+  config.checkpoint = dict(every=100, keep_latest=1, keep_best=1, keep_every=0)
+  config.mesh = dict(data=-1, fsdp=1)
+  config.sharding = ()
+  return config
+
+
+def shrink(config: ml_collections.ConfigDict) -> None:
+  """Makes a run of seconds out of a config, to see that it goes through."""
+  config.steps = 4
+  config.log_every = 1
+  config.data.batch_size = 8
+  config.data.frames = 4
+  config.data.size = 32
+  config.data.seconds = 0.5
+  config.model.video.variant = 'tiny'
+  config.model.audio.variant = 'tiny'
+  config.optim.warmup = min(config.optim.warmup, 1)
+  config.optim.accumulate = 1
+  config.control.evaluate_every = 2
+  config.checkpoint.every = 2
