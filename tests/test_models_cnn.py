@@ -5,7 +5,7 @@ import pytest
 from flax import linen as nn
 
 from avemo import errors
-from avemo.models import cnn
+from avemo.models import cnn, positions
 
 SMALL = {'widths': (4, 6)}
 
@@ -222,6 +222,16 @@ def test_max_pool_equals_flax_with_the_same_gradient(shape):
     for pool in (cnn.max_pool, flax_pool)
   )
   np.testing.assert_allclose(ours, flaxs)
+
+
+def test_tokens_for_a_join_carry_their_place_in_time():
+  tower = cnn.CNN(**SMALL)
+  spectrogram = draw(2, 9, 6)
+  variables = init(tower, spectrogram)
+  tokens, _ = evaluate(tower, variables, spectrogram)
+  placed = tower.apply(variables, spectrogram, stop=0, method='begin')
+  table = positions.sincos_table(3, 6)
+  np.testing.assert_allclose(placed - tokens, [table] * 2, atol=1e-5)
 
 
 @pytest.mark.parametrize('variant', cnn.VARIANTS)

@@ -65,7 +65,7 @@ def count(tree):
 
 
 def count_head(width, num_classes):
-  head = heads.Heads(num_classes)
+  head = heads.Head(num_classes)
   return count(
     jax.eval_shape(head.init, jax.random.key(0), jnp.zeros((1, width)))
   )

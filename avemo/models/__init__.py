@@ -1,1 +1,7 @@
-"""Towers, fusion and heads, in Flax Linen."""
+"""Models by the name that a config gives them; parts of them in this folder."""
+
+import types
+
+from avemo.models import emotion
+
+MODELS = types.MappingProxyType({'emotion': emotion.Emotion})

@@ -7,7 +7,7 @@ N tokens, D width, K heads, d head width, L blocks.
 import difflib
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -51,13 +51,26 @@ def choose(kind: str, name: str, table: Mapping[str, Any]) -> Any:
   Raises:
     AvemoError: the table has no such entry.
   """
-  if name in table:
-    return table[name]
-  near = difflib.get_close_matches(str(name), table, n=1, cutoff=0.0)
-  raise errors.AvemoError(
-    f'unknown {kind} {name!r}: did you mean {near[0]!r}? '
-    f'There are: {", ".join(table)}'
-  )
+  check_names(kind, (name,), table)
+  return table[name]
+
+
+def check_names(kind: str, names: Iterable[str], known: Iterable[str]) -> None:
+  """Raises an AvemoError that names the nearest known name to a wrong one.
+
+  Args:
+    kind: what the names are of, in the singular.
+    names: to check.
+    known: every right name.
+  """
+  known = list(known)
+  for name in names:
+    if name not in known:
+      near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.0)
+      raise errors.AvemoError(
+        f'unknown {kind} {name!r}: did you mean {near[0]!r}? '
+        f'There are: {", ".join(known)}'
+      )
 
 
 class LayerNorm(nn.Module):

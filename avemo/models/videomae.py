@@ -10,6 +10,7 @@ from typing import Any
 import einops
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
 from avemo import errors
@@ -25,6 +26,10 @@ VARIANTS = types.MappingProxyType(
     'huge': layers.Variant(1280, 32, 16),
   }
 )
+
+# Of ImageNet's pictures in [0, 1], by which published weights were trained.
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
 
 
 class VideoMAE(nn.Module):
@@ -111,3 +116,17 @@ def cut_tubelets(frames: jax.Array, tubelet: tuple[int, int, int]) -> jax.Array:
     h=h,
     w=w,
   )
+
+
+def normalize(frames: jax.Array) -> jax.Array:
+  """Frames [..., 3] in the range that the tower expects.
+
+  Args:
+    frames: uint8, or floats in [0, 1].
+
+  Returns:
+    float32 of the same shape.
+  """
+  if jnp.issubdtype(frames.dtype, jnp.integer):
+    frames = frames.astype(jnp.float32) / 255
+  return (frames.astype(jnp.float32) - np.float32(MEAN)) / np.float32(STD)

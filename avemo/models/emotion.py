@@ -1,0 +1,286 @@
+"""The model that is trained: towers, fusion and heads over a batch.
+
+Parameters stand under `video`, `audio`, `fusion` and `head`.
+"""
+
+import dataclasses
+import types
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import core
+from flax import linen as nn
+
+from avemo import augment as augmentation
+from avemo import errors
+from avemo.audio import features as audio_features
+from avemo.models import (
+  cnn,
+  fusion,
+  heads,
+  layers,
+  spectrogram_vit,
+  videomae,
+)
+
+MODALITIES = ('video', 'audio')
+
+VIDEO_TOWERS = types.MappingProxyType({'videomae': videomae.VideoMAE})
+AUDIO_TOWERS = types.MappingProxyType(
+  {'spectrogram_vit': spectrogram_vit.SpectrogramViT, 'cnn': cnn.CNN}
+)
+# None: each modality has its own logits, and they are averaged.
+FUSIONS = types.MappingProxyType({'early': fusion.Early, 'late': None})
+
+NO_OPTIONS = core.FrozenDict()
+
+
+class Emotion(nn.Module):
+  """Reads a batch of clips, with either modality or both.
+
+  The sections `video`, `audio` and `fusion` are given as dicts of arguments
+  and become the modules that they describe, or None where they are not in
+  use.
+
+  Attributes:
+    num_classes: of the emotion head.
+    use: the modalities that are read, out of `MODALITIES`.
+    video: `name` of the tower, out of `VIDEO_TOWERS`, and its arguments.
+    audio: `name` of the tower, out of `AUDIO_TOWERS`, and its arguments.
+    features: options of `audio.features`.
+    augment: of those augmentations the ones that act on spectrograms, which
+      exist only in here, are applied in training (rng `dropout`).
+    fusion: `kind`, out of `FUSIONS`, and under the name of each kind its
+      arguments; not in use with one modality.
+    heads: names of the outputs, out of `heads.NAMES`.
+    dropout: rate on the feature before a head, in training.
+    dtype: compute dtype, such as 'bfloat16'. Parameters, statistics, softmax
+      and logits stay float32.
+  """
+
+  num_classes: int
+  use: tuple[str, ...] = MODALITIES
+  video: Any = NO_OPTIONS
+  audio: Any = NO_OPTIONS
+  features: Any = NO_OPTIONS
+  augment: Any = NO_OPTIONS
+  fusion: Any = NO_OPTIONS
+  heads: tuple[str, ...] = ('emotion',)
+  dropout: float = 0.0
+  dtype: Any = 'float32'
+
+  def __post_init__(self):
+    # Flax clones a module when it binds it; a clone has its sections built.
+    if isinstance(self.fusion, Mapping):
+      self._build_sections()
+    super().__post_init__()
+
+  def _build_sections(self):
+    layers.check_names('modality', self.use, MODALITIES)
+    if not self.use:
+      raise errors.AvemoError(f'use=(): name at least one of {MODALITIES}')
+    layers.check_names('head', self.heads, heads.NAMES)
+    layers.check_names('feature option', self.features, audio_features.OPTIONS)
+    self.features = core.freeze(read_lists(self.features))
+    self.augment = core.freeze(augmentation.check(self.augment))
+    # One order, whatever the config's, so that parameters have one meaning.
+    self.use = tuple(name for name in MODALITIES if name in self.use)
+    self.heads = tuple(self.heads)
+    video = read_section('video', self.video, VIDEO_TOWERS)
+    audio = read_section('audio', self.audio, AUDIO_TOWERS)
+    join = read_fusion(self.fusion)
+    if len(self.use) == 1:
+      join = None
+    elif join:
+      audio = shorten(audio, join[1].get('join_at', 0))
+    self.video = self._build(video) if 'video' in self.use else None
+    self.audio = self._build(audio) if 'audio' in self.use else None
+    self.fusion = self._build(join) if join else None
+
+  def _build(self, section: tuple[type, dict[str, Any]]) -> nn.Module:
+    make, options = section
+    dtype = jnp.dtype(options.pop('dtype', self.dtype))
+    return make(**options, dtype=dtype, parent=None)
+
+  def setup(self):
+    self.head = heads.Heads(self.num_classes, self.heads, self.dropout)
+
+  def __call__(
+    self, batch: Mapping[str, jax.Array], train: bool = False
+  ) -> dict[str, jax.Array]:
+    """Maps a batch to its outputs.
+
+    Args:
+      batch: of the modalities in use, `frames`, uint8 or floats in [0, 1]
+        [B, T, H, W, 3], and `has_video`, bool [B]; `speech`, int16 or floats
+        in [-1, 1] [B, S], `speech_length`, int [B], and `has_audio`, bool
+        [B]. `mask`, bool [B], is False where a row is padding; absent, no
+        row is.
+      train: whether to drop paths and features (rng `dropout`) and to use
+        and keep the statistics of the batch (collection `batch_stats`).
+
+    Returns:
+      `emotion`: logits, float32 [B, num_classes]; `valence_arousal`, if asked
+      for, float32 [B, 2]. A clip with no modality gets zeros from towers that
+      stand alone.
+    """
+    present = {name: batch[f'has_{name}'] for name in self.use}
+    if self.fusion is None:
+      pooled = self._pool_each(batch, train)
+    else:
+      pooled = {'joint': self._pool_joint(batch, present, train)}
+      present = {'joint': jnp.ones_like(present['video'])}
+    outputs = self.head(pooled, train=train)
+    return fusion.average_outputs(outputs, present)
+
+  def _pool_each(
+    self, batch: Mapping[str, jax.Array], train: bool
+  ) -> dict[str, jax.Array]:
+    """A feature [B, D] from each tower in use."""
+    pooled = {}
+    if self.video is not None:
+      frames = videomae.normalize(batch['frames'])
+      pooled['video'] = self.video.pool(self.video(frames, train=train))
+    if self.audio is not None:
+      sound = self._read_speech(batch, train)
+      tokens = self.audio(*sound, train=train)
+      pooled['audio'] = self.audio.pool(tokens, sound[1])
+    return pooled
+
+  def _pool_joint(
+    self,
+    batch: Mapping[str, jax.Array],
+    present: dict[str, jax.Array],
+    train: bool,
+  ) -> jax.Array:
+    """One feature [B, D] from tokens that meet in the video's encoder."""
+    join_at = self.fusion.join_at
+    encoder = self.video.encoder
+    frames = videomae.normalize(batch['frames'])
+    tokens = {
+      'video': encoder(self.video.embed(frames), train=train, stop=join_at),
+      'audio': self.audio.begin(
+        *self._read_speech(batch, train), stop=join_at, train=train
+      ),
+    }
+    joined = self.fusion(tokens, present)
+    return self.video.pool(encoder(joined, train=train, start=join_at))
+
+  def _read_speech(
+    self, batch: Mapping[str, jax.Array], train: bool
+  ) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Spectrogram [B, F, M], its valid frames [B], rows that count [B]."""
+    speech, length = batch['speech'], batch['speech_length']
+    spectrogram = audio_features.features(speech, length, self.features)
+    framing = {
+      name: self.features[name]
+      for name in ('n_fft', 'hop', 'center')
+      if name in self.features
+    }
+    num_frames = audio_features.count_valid_frames(
+      length, spectrogram.shape[1], **framing
+    )
+    if train and any(name in self.augment for name in augmentation.SPECTROGRAM):
+      spectrogram = augmentation.augment_spectrogram(
+        self.make_rng('dropout'), spectrogram, self.augment, num_frames
+      )
+    counts = batch['has_audio'] & batch.get('mask', True)
+    return spectrogram, num_frames, counts
+
+
+def read_section(
+  kind: str, section: Mapping[str, Any], towers: Mapping[str, type]
+) -> tuple[type, dict[str, Any]]:
+  """The class of a tower and its arguments.
+
+  Args:
+    kind: of the section.
+    section: `name`, the first in the table when absent, and arguments.
+    towers: classes by name.
+
+  Raises:
+    AvemoError: a name or an argument that does not exist; names the nearest.
+  """
+  options = dict(section)
+  make = layers.choose(
+    f'{kind} tower', options.pop('name', next(iter(towers))), towers
+  )
+  return make, check_options(kind, make, options)
+
+
+def read_fusion(
+  section: Mapping[str, Any],
+) -> tuple[type, dict[str, Any]] | None:
+  """The class that joins tokens and its arguments; None if logits are."""
+  layers.check_names('fusion option', section, ('kind', *FUSIONS))
+  make = layers.choose('fusion', section.get('kind', 'early'), FUSIONS)
+  options = check_options('early', fusion.Early, section.get('early', {}))
+  if section.get('late'):
+    raise errors.AvemoError(
+      f'late fusion has no options, not {", ".join(section["late"])}'
+    )
+  return make and (make, options)
+
+
+def check_options(
+  kind: str, make: type, options: Mapping[str, Any]
+) -> dict[str, Any]:
+  """The arguments of a module, lists as tuples, or an AvemoError."""
+  known = [f.name for f in dataclasses.fields(make) if f.init]
+  known = [name for name in known if name not in ('parent', 'name')]
+  layers.check_names(f'{kind} option', options, known)
+  return read_lists(options)
+
+
+def read_lists(options: Mapping[str, Any]) -> dict[str, Any]:
+  """The options, with the lists that JSON makes of tuples as tuples again."""
+  return {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
+
+
+def shorten(
+  audio: tuple[type, dict[str, Any]], join_at: int
+) -> tuple[type, dict[str, Any]]:
+  """The audio tower without the blocks that it would run after the join."""
+  make, options = audio
+  if make is not spectrogram_vit.SpectrogramViT:
+    return audio
+  tower = make(**options, parent=None)
+  variant = layers.choose_variant(tower, spectrogram_vit.VARIANTS)
+  if join_at > variant.depth:
+    raise errors.AvemoError(
+      f'join_at={join_at}: the audio tower has {variant.depth} blocks'
+    )
+  frozen = min(options.get('frozen_blocks', 0), join_at)
+  return make, options | {'depth': join_at, 'frozen_blocks': frozen}
+
+
+def example_batch(
+  *,
+  batch_size: int = 1,
+  frames: int = 16,
+  size: int = 224,
+  samples: int = 48_000,
+) -> dict[str, np.ndarray]:
+  """A batch of zeros with the shapes that a model is initialised with.
+
+  Args:
+    batch_size: B.
+    frames: T.
+    size: H and W.
+    samples: S.
+
+  Returns:
+    The inputs of both modalities, all present.
+  """
+  yes = np.ones(batch_size, bool)
+  return {
+    'frames': np.zeros((batch_size, frames, size, size, 3), np.uint8),
+    'speech': np.zeros((batch_size, samples), np.int16),
+    'speech_length': np.full(batch_size, samples, np.int32),
+    'has_video': yes,
+    'has_audio': yes,
+    'mask': yes,
+  }

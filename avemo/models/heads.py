@@ -1,0 +1,68 @@
+"""Heads: from one feature a clip to logits and values."""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from avemo.models import layers
+
+NAMES = ('emotion', 'valence_arousal')
+
+
+class Heads(nn.Module):
+  """One dense layer a feature and output, in float32.
+
+  Attributes:
+    num_classes: of the emotion head.
+    names: the outputs, out of `NAMES`.
+    dropout: rate on the feature, in training.
+  """
+
+  num_classes: int
+  names: tuple[str, ...] = ('emotion',)
+  dropout: float = 0.0
+
+  @nn.compact
+  def __call__(
+    self, features: dict[str, jax.Array], *, train: bool = False
+  ) -> dict[str, dict[str, jax.Array]]:
+    """Maps each feature to the outputs asked for.
+
+    Args:
+      features: [B, D] by source, such as a modality.
+      train: whether to apply dropout.
+
+    Returns:
+      By source, by name: `emotion`, logits, float32 [B, num_classes];
+      `valence_arousal`, float32 [B, 2] in (-1, 1).
+    """
+    return {
+      source: Head(self.num_classes, self.names, self.dropout, name=source)(
+        feature, train=train
+      )
+      for source, feature in features.items()
+    }
+
+
+class Head(nn.Module):
+  """The outputs of one feature; attributes as in `Heads`."""
+
+  num_classes: int
+  names: tuple[str, ...] = ('emotion',)
+  dropout: float = 0.0
+
+  @nn.compact
+  def __call__(
+    self, feature: jax.Array, *, train: bool = False
+  ) -> dict[str, jax.Array]:
+    """Maps a feature [B, D] to its outputs by name."""
+    feature = feature.astype(jnp.float32)
+    feature = nn.Dropout(self.dropout, deterministic=not train)(feature)
+    outputs = {}
+    for name in self.names:
+      size = self.num_classes if name == 'emotion' else 2
+      value = nn.Dense(
+        size, kernel_init=layers.initialize_embedding, name=name
+      )(feature)
+      outputs[name] = value if name == 'emotion' else jnp.tanh(value)
+    return outputs
