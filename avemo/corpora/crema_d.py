@@ -152,7 +152,7 @@ def scan(
     errors.AvemoError: `root` cannot be read.
   """
   found, quarantined = files.find_media(
-    root, parse_name, canonical_stem, 'CREMA-D'
+    root, parse_name, canonical_stem, 'CREMA-D', unused=('.mp3',)
   )
   tables, faults = read_tables(root)
   quarantined += faults
@@ -163,7 +163,9 @@ def scan(
     sounds = [by_suffix[s] for s in ('.wav',) if s in by_suffix]
     if not films and not sounds:
       quarantined += [
-        clip.Quarantined(path, 'the only rendering left is of a kind not used')
+        clip.Quarantined(
+          path, 'no film and no WAV of this clip; other sound is not used'
+        )
         for path in by_suffix.values()
       ]
       continue

@@ -83,6 +83,8 @@ def find_media(
   parse: Callable[[str], clip.Name | None],
   canonical_stem: Callable[[str], str],
   corpus: str,
+  *,
+  unused: tuple[str, ...] = (),
 ) -> tuple[list[Found], list[clip.Quarantined]]:
   """The media files of a corpus, each stem and suffix once.
 
@@ -95,6 +97,8 @@ def find_media(
     parse: stem → what it tells, None when it is no name of this corpus.
     canonical_stem: stem → its one spelling.
     corpus: for the messages.
+    unused: suffixes of renderings that are never opened, so that it does not
+      matter whether they could be.
 
   Returns:
     The files in the order of stem and suffix, and the unusable ones.
@@ -106,7 +110,8 @@ def find_media(
       continue
     name = parse(path.stem)
     reason = None if name else f'not a file name of {corpus}'
-    reason = reason or find_fault(path)
+    if name and suffix not in unused:
+      reason = find_fault(path)
     if reason:
       quarantined.append(clip.Quarantined(str(path), reason))
       continue

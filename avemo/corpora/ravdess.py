@@ -54,8 +54,6 @@ NAME = re.compile(
   r'-(?P<emotion>0[1-8])-(?P<intensity>0[12])-(?P<statement>0[12])'
   r'-(?P<repetition>0[12])-(?P<actor>0[1-9]|1\d|2[0-4]))'
 )
-# What the nested copy in the archive that circulates is called.
-NESTED_COPY = 'audio_speech_actors_01-24'
 
 
 def canonical_stem(stem: str) -> str:

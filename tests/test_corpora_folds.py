@@ -1,0 +1,303 @@
+"""Named folds: sizes, hashes, nesting, and leaks of each kind when planted."""
+
+import dataclasses
+import json
+
+import pytest
+
+from avemo import errors
+from avemo.corpora import crema_d, folds, protocols, ravdess
+
+SIZES = {
+  'crema_d_hicmae_5fold': [1463, 1470, 1475, 1474, 1555],
+  'ravdess_hicmae_6fold': [240] * 6,
+}
+SIZES |= {f'{name}_published': sizes for name, sizes in SIZES.items()}
+
+# A changed rule must not pass as the published one by a new constant.
+HASHES = {
+  'crema_d_hicmae_5fold': '47f291f6aea04d20',
+  'crema_d_hicmae_5fold_published': '8c0aec3e6e113204',
+  'ravdess_hicmae_6fold': 'eeaf0be4b52851b9',
+  'ravdess_hicmae_6fold_published': '6f71fbef489aae28',
+}
+
+
+def make(name):
+  protocol = protocols.get(name)
+  rows = protocols.rows_of_corpus(protocol.corpus)
+  return protocol, rows, protocols.make_folds(name, rows)
+
+
+def test_every_protocol_is_tested_here():
+  assert set(protocols.PROTOCOLS) == set(SIZES) == set(HASHES)
+
+
+@pytest.mark.parametrize('name', SIZES)
+def test_test_parts_have_the_published_sizes(name):
+  _, _, made = make(name)
+  assert [len(fold.test) for fold in made] == SIZES[name]
+  assert [fold.index for fold in made] == list(range(len(made)))
+
+
+@pytest.mark.parametrize('name', SIZES)
+def test_hash_over_the_full_corpus_is_the_expected_one(name):
+  protocol, rows, made = make(name)
+  assert folds.compute_sha256(made) == protocol.expected_sha256
+  assert protocol.expected_sha256.startswith(HASHES[name])
+  # Whoever lists the clips in another order gets the same folds.
+  again = protocols.make_folds(name, rows[::-1])
+  assert folds.compute_sha256(again) == protocol.expected_sha256
+
+
+@pytest.mark.parametrize('name', SIZES)
+def test_every_clip_is_tested_once_and_every_fold_is_whole(name):
+  _, rows, made = make(name)
+  tested = [clip for fold in made for clip in fold.test]
+  assert len(set(tested)) == len(tested)
+  assert len(tested) in (7437, 1440)
+  for fold in made:
+    assert set(fold.train) | set(fold.val) | set(fold.test) == set(tested)
+    for part in (fold.train, fold.val, fold.test):
+      assert list(part) == sorted(part) and part
+
+
+@pytest.mark.parametrize('name', SIZES)
+def test_no_protocol_leaks_but_as_it_says(name):
+  protocol, rows, made = make(name)
+  for fold in made:
+    declared = protocol.test_is_validation
+    assert not folds.find_leaks(fold, rows, test_is_validation=declared)
+    assert bool(folds.find_leaks(fold, rows)) == declared
+
+
+def test_nested_validation_is_the_next_test_part_in_a_circle():
+  _, _, made = make('ravdess_hicmae_6fold')
+  for fold, following in zip(made, made[1:] + made[:1], strict=True):
+    assert fold.val == following.test
+    assert set(fold.train).isdisjoint(fold.val + fold.test)
+
+
+def test_the_published_form_names_its_flaw():
+  protocol, _, made = make('crema_d_hicmae_5fold_published')
+  assert protocol.test_is_validation and 'chosen' in protocol.flaws[0]
+  assert all(fold.val == fold.test for fold in made)
+  assert not protocols.get('crema_d_hicmae_5fold').test_is_validation
+
+
+def test_speakers_of_the_folds():
+  _, _, made = make('crema_d_hicmae_5fold')
+  speakers = [sorted({clip[:4] for clip in fold.test}) for fold in made]
+  ends = [(group[0], group[-1]) for group in speakers]
+  assert ends == [
+    ('1001', '1018'),
+    ('1019', '1036'),
+    ('1037', '1054'),
+    ('1055', '1072'),
+    ('1073', '1091'),
+  ]
+  _, _, made = make('ravdess_hicmae_6fold')
+  actors = [sorted({int(clip[-2:]) for clip in fold.test}) for fold in made]
+  assert actors == [list(range(n, n + 4)) for n in range(1, 25, 4)]
+
+
+def test_broken_clips_and_the_missing_one_are_left_out():
+  _, _, made = make('crema_d_hicmae_5fold')
+  used = {clip for fold in made for clip in fold.train + fold.val + fold.test}
+  assert set(crema_d.all_names()) - used == {
+    '1064_IEO_DIS_MD',
+    '1064_TIE_SAD_XX',
+    '1076_MTI_NEU_XX',
+    '1076_MTI_SAD_XX',
+    '1040_ITH_SAD_XX',
+  }
+
+
+def test_sixteen_actors_give_four_folds_of_four():
+  rows = protocols.rows_of_corpus('ravdess')
+  rows = [row for row in rows if int(row.speaker) <= 16]
+  made = protocols.make_folds('ravdess_hicmae_6fold', rows)
+  assert [fold.index for fold in made] == [0, 1, 2, 3]
+  assert [len(f.train) for f in made] == [480] * 4
+  assert made[3].val == made[0].test
+
+
+def test_an_empty_fold_between_is_passed_over():
+  rows = protocols.rows_of_corpus('ravdess')
+  rows = [row for row in rows if int(row.speaker) not in range(5, 9)]
+  made = protocols.make_folds('ravdess_hicmae_6fold', rows)
+  assert [fold.index for fold in made] == [0, 2, 3, 4, 5]
+  assert made[0].val == made[1].test
+  with pytest.raises(errors.AvemoError, match='no fold 1'):
+    protocols.make_fold('ravdess_hicmae_6fold', rows, 1)
+
+
+def test_too_few_speakers_get_one_line():
+  rows = protocols.rows_of_corpus('ravdess')
+  rows = [row for row in rows if int(row.speaker) <= 8]
+  with pytest.raises(errors.AvemoError, match='prepare more speakers'):
+    protocols.make_folds('ravdess_hicmae_6fold', rows)
+
+
+def test_songs_are_no_part_of_the_speech_protocol():
+  rows = protocols.rows_of_corpus('ravdess')
+  song = [
+    dataclasses.replace(r, clip_id='02' + r.clip_id[2:], recording='song')
+    for r in rows[:100]
+  ]
+  made = protocols.make_folds('ravdess_hicmae_6fold', rows + song)
+  _, _, expected = make('ravdess_hicmae_6fold')
+  assert made == expected
+
+
+# --------------------------------------------------------------------- leaks
+
+ROWS = [
+  folds.Row(f'clip{n}', f'speaker{n}', f'recording{n}', f'hash{n}', 'anger')
+  for n in range(6)
+]
+FOLD = folds.Fold(0, ('clip0', 'clip1'), ('clip2', 'clip3'), ('clip4', 'clip5'))
+
+
+def test_a_clean_fold_has_no_leak():
+  assert folds.find_leaks(FOLD, ROWS) == []
+
+
+@pytest.mark.parametrize('field', ['speaker', 'recording', 'audio_sha256'])
+@pytest.mark.parametrize(
+  ('one', 'other', 'parts'),
+  [
+    (0, 4, 'train and test'),
+    (1, 3, 'train and val'),
+    (2, 5, 'val and test'),
+  ],
+)
+def test_finds_what_two_parts_share(field, one, other, parts):
+  rows = list(ROWS)
+  shared = {field: getattr(rows[one], field)}
+  rows[other] = dataclasses.replace(rows[other], **shared)
+  (leak,) = folds.find_leaks(FOLD, rows)
+  kind = 'identical sound' if field == 'audio_sha256' else field
+  assert leak.startswith(parts) and kind in leak
+  assert shared[field] in leak
+
+
+def test_finds_validation_on_the_test_part():
+  fold = dataclasses.replace(FOLD, val=FOLD.test)
+  leaks = folds.find_leaks(fold, ROWS)
+  assert any('val and test' in x and 'clip' in x for x in leaks)
+  assert folds.find_leaks(fold, ROWS, test_is_validation=True) == []
+
+
+def test_a_declared_validation_does_not_excuse_training_on_it():
+  fold = dataclasses.replace(FOLD, train=FOLD.test, val=FOLD.test)
+  leaks = folds.find_leaks(fold, ROWS, test_is_validation=True)
+  assert any(leak.startswith('train and test') for leak in leaks)
+
+
+def test_finds_clips_twice_and_clips_of_which_nothing_is_known():
+  fold = dataclasses.replace(FOLD, train=('clip0', 'clip0'), val=('stranger',))
+  leaks = ' '.join(folds.find_leaks(fold, ROWS))
+  assert 'twice' in leaks and 'stranger' in leaks
+
+
+def test_unknown_values_are_no_leak():
+  rows = [folds.Row(row.clip_id, '', '', '') for row in ROWS]
+  assert folds.find_leaks(FOLD, rows) == []
+
+
+@pytest.mark.parametrize('field', ['recording', 'audio_sha256'])
+def test_a_corpus_that_leaks_is_refused(field):
+  # Speakers decide the folds of these protocols; sound and recordings do not.
+  rows = protocols.rows_of_corpus('ravdess')
+  rows = [dataclasses.replace(r, audio_sha256=r.clip_id) for r in rows]
+  value = getattr(rows[-1], field)
+  rows[0] = dataclasses.replace(rows[0], **{field: value})
+  with pytest.raises(errors.AvemoError, match='share 1'):
+    protocols.make_folds('ravdess_hicmae_6fold', rows)
+
+
+def test_finds_one_sound_under_two_labels():
+  def row(clip, sound):
+    name = crema_d.parse_name(clip)
+    return folds.Row(clip, name.speaker, clip, sound, name.emotion)
+
+  rows = [
+    row('1006_TIE_HAP_XX', 'a'),
+    row('1006_TIE_NEU_XX', 'a'),
+    row('1013_WSI_SAD_XX', 'b'),
+    row('1013_WSI_DIS_XX', 'b'),
+    row('1001_IEO_ANG_LO', 'c'),
+    row('1001_IEO_ANG_HI', 'c'),
+    row('1002_DFA_ANG_XX', ''),
+    row('1002_DFA_SAD_XX', ''),
+  ]
+  assert folds.find_conflicts(rows) == [
+    ('1006_TIE_HAP_XX', '1006_TIE_NEU_XX'),
+    ('1013_WSI_DIS_XX', '1013_WSI_SAD_XX'),
+  ]
+
+
+# --------------------------------------------------------------- description
+
+
+def test_folds_of_a_list_of_names(tmp_path):
+  path = tmp_path / 'names.txt'
+  names = ravdess.all_names()
+  lines = [f'0{n % 3 + 1}-{name}' for n, name in enumerate(names)]
+  path.write_text('\ufeff' + '\n'.join(lines) + '\n\n', encoding='utf-8')
+  rows = protocols.rows_from_names('ravdess', path)
+  text = protocols.describe('ravdess_hicmae_6fold', rows, as_json=True)
+  content = json.loads(text)
+  assert content['sha256'] == content['expected_sha256']
+  assert content['protocol'] == 'ravdess_hicmae_6fold'
+  assert content['speaker_independent'] is True
+  assert content['source']
+  assert [len(f['test']) for f in content['folds']] == [240] * 6
+  assert set(content['folds'][0]) >= {'train', 'val', 'test'}
+
+
+def test_the_old_name_is_the_clip_that_the_protocol_leaves_out(tmp_path):
+  path = tmp_path / 'names.txt'
+  names = set(crema_d.all_names()) - {'1040_ITH_SAD_XX'} | {'1040_ITH_SAD_X'}
+  path.write_text('\n'.join(sorted(names)))
+  rows = protocols.rows_from_names('crema_d', path)
+  made = protocols.make_folds('crema_d_hicmae_5fold', rows)
+  protocol = protocols.get('crema_d_hicmae_5fold')
+  assert folds.compute_sha256(made) == protocol.expected_sha256
+
+
+@pytest.mark.parametrize(
+  ('content', 'message'),
+  [
+    (None, 'No such file'),
+    (b'1001_DFA_ANG_XX\nholiday\n', "line 2: 'holiday'"),
+    (b'\xff\xfe\x00', 'UTF-8'),
+  ],
+)
+def test_a_bad_list_of_names_gets_one_line(tmp_path, content, message):
+  path = tmp_path / 'names.txt'
+  if content is not None:
+    path.write_bytes(content)
+  with pytest.raises(errors.AvemoError, match=message) as error:
+    protocols.rows_from_names('crema_d', path)
+  assert '\n' not in str(error.value)
+
+
+def test_description_says_what_is_skipped_and_what_is_flawed():
+  rows = protocols.rows_of_corpus('ravdess')
+  rows = [row for row in rows if int(row.speaker) <= 16]
+  name = 'ravdess_hicmae_6fold_published'
+  text = protocols.describe(name, rows)
+  assert 'skipped, no test clips: fold 4, 5' in text
+  assert 'NOT the full corpus' in text and 'warning' in text
+  content = json.loads(protocols.describe(name, rows, as_json=True))
+  assert content['skipped'] == [4, 5]
+  assert content['sha256'] != content['expected_sha256']
+  overview = protocols.describe_all()
+  assert all(known in overview for known in protocols.PROTOCOLS)
+
+
+def test_an_unknown_protocol_names_the_nearest():
+  with pytest.raises(errors.AvemoError, match='crema_d_hicmae_5fold'):
+    protocols.get('crema_d_hicmae_5folds')
