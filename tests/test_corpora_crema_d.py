@@ -6,9 +6,9 @@ import os
 import pathlib
 
 import pytest
+from corpus_trees import STUB, put
 
 from avemo.corpora import crema_d
-from tests.corpus_trees import STUB, put
 
 
 def find_real_data() -> pathlib.Path:

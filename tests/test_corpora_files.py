@@ -3,10 +3,10 @@
 import os
 
 import pytest
+from corpus_trees import STUB, put
 
 from avemo import corpora, errors
 from avemo.corpora import crema_d, files
-from tests.corpus_trees import STUB, put
 
 
 def find(root, **kwargs):

@@ -5,9 +5,9 @@ import os
 import pathlib
 
 import pytest
+from corpus_trees import STUB, put
 
 from avemo.corpora import ravdess
-from tests.corpus_trees import STUB, put
 
 
 def test_parses_a_name():
