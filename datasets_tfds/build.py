@@ -1,0 +1,265 @@
+"""What the builders of all corpora share: clips in, shards of records out."""
+
+import functools
+import json
+import os
+import pathlib
+from collections.abc import Iterable, Iterator
+from typing import Any, ClassVar
+
+import tensorflow_datasets as tfds
+import tqdm
+from array_record.python import array_record_module
+from tensorflow_datasets.core import example_serializer
+
+from avemo import corpora, errors
+from avemo.corpora import clip as clips
+from avemo.data import schema
+from datasets_tfds import pool, records
+
+QUARANTINE = 'quarantine.jsonl'
+
+# A shard is closed when it has passed this many bytes.
+_SHARD_BYTES = 256 << 20
+
+_SUMMARIES = {
+  'face': 'Squares around the main face, at 1.5 times its box, up to 320 px.',
+  'frame': 'Whole pictures, up to 320 px.',
+}
+
+
+class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+  """Base of the builders; a corpus's own says its name and its instructions.
+
+  The records are written here and not by TFDS's own writer: that one keeps a
+  gigabyte in memory, needs TensorFlow for what lies beyond, and its bytes
+  differ from process to process.
+
+  Attributes:
+    CORPUS: name of the module of `avemo.corpora`.
+    workers: processes that decode; 0 decodes in this one. Set it before
+      `download_and_prepare`; the records do not depend on it.
+    face_model: ONNX file of the face detector, None for the default one.
+    progress: shows a bar.
+  """
+
+  CORPUS: ClassVar[str]
+  BUILDER_CONFIGS = [
+    tfds.core.BuilderConfig(name=name, description=_SUMMARIES[name])
+    for name in schema.CONFIGS
+  ]
+  workers = 1
+  face_model: str | None = None
+  progress = True
+
+  def __init__(self, *, file_format: str | None = None, **kwargs):
+    if file_format not in (None, 'array_record'):
+      raise ValueError(f'{self.name} is written as array_record only')
+    super().__init__(file_format='array_record', **kwargs)
+
+  @property
+  def options(self) -> records.Options:
+    """How this builder's clips become records."""
+    corpus = corpora.get(self.CORPUS)
+    return records.Options(
+      config=self.builder_config.name,
+      face_model=self.face_model,
+      longest_clip=corpus.LONGEST_CLIP,
+      extra=corpus.EXTRA,
+    )
+
+  def _info(self):
+    corpus = corpora.get(self.CORPUS)
+    return self.dataset_info_from_configs(
+      features=schema.features(corpus.EXTRA),
+      license=corpus.LICENCE,
+      disable_shuffling=True,
+      metadata=tfds.core.MetadataDict(
+        corpus=self.CORPUS, emotions=list(corpus.EMOTIONS)
+      ),
+    )
+
+  def _split_generators(self, dl_manager):
+    root = pathlib.Path(dl_manager.manual_dir)
+    return {schema.SPLIT: self._generate_examples(root)}
+
+  def _generate_examples(self, root):
+    """Yields (clip's id, its serialised records); writes the quarantine."""
+    found, unusable = corpora.get(self.CORPUS).scan(root)
+    jobs = [(clip, self.options) for clip in found]
+    outcomes = pool.map_ordered(
+      serialise_clip, jobs, workers=self.workers, give_up=give_up
+    )
+    bar = tqdm.tqdm(
+      outcomes,
+      total=len(jobs),
+      desc=f'prepare {self.CORPUS}',
+      unit='clip',
+      disable=not self.progress,
+    )
+    lines = [describe_unusable(root, file) for file in unusable]
+    for (clip, _), outcome in zip(jobs, bar, strict=True):
+      lines += [
+        describe_unusable(root, file, clip, kept=bool(outcome.records))
+        for file in outcome.unusable
+      ]
+      yield clip.clip_id, outcome.records
+    write_lines(pathlib.Path(self.data_dir) / QUARANTINE, lines)
+
+  def _generate_splits(self, dl_manager, download_config):
+    del download_config
+    return [
+      write_shards(
+        name,
+        (record for _, made in generator for record in made),
+        self._get_filename_template(split_name=name),
+      )
+      for name, generator in self._split_generators(dl_manager).items()
+    ]
+
+  def _log_download_bytes(self):
+    """Says nothing: there is no download."""
+
+  def _log_download_done(self):
+    """Says nothing: the caller reports."""
+
+
+def serialise_clip(
+  job: tuple[clips.Clip, records.Options],
+) -> records.Outcome:
+  """Makes a clip's records, as bytes; runs in a worker.
+
+  Whatever goes wrong with one clip's files, the build goes on.
+  """
+  clip, options = job
+  try:
+    outcome = records.make_records(clip, options, make_detector)
+  except Exception as error:
+    reason = f'cannot be read: {type(error).__name__}: {error}'
+    return records.Outcome([], _blame(clip, reason))
+  serialise = make_serialiser(tuple(options.extra.items()))
+  return outcome._replace(records=[serialise(r) for r in outcome.records])
+
+
+def give_up(job: tuple[clips.Clip, records.Options]) -> records.Outcome:
+  """The outcome of a clip whose worker died, again when it ran alone."""
+  return records.Outcome([], _blame(job[0], 'reading it ends the process'))
+
+
+def _blame(clip, reason):
+  paths = dict.fromkeys((*clip.videos, *clip.audios))
+  return [clips.Quarantined(path, ' '.join(reason.split())) for path in paths]
+
+
+@functools.cache
+def make_detector(face_model):
+  """One detector a process: loading it takes longer than using it."""
+  return records.faces.make_detector(face_model)
+
+
+@functools.cache
+def make_serialiser(extra: tuple):
+  """A function from records to the bytes that stand for them.
+
+  Args:
+    extra: items of the corpus's own fields.
+  """
+  features = schema.features(dict(extra))
+  serialiser = example_serializer.ExampleSerializer(
+    features.get_serialized_info()
+  )
+
+  def serialise(record: dict[str, Any]) -> bytes:
+    example = serialiser.get_tf_example(features.encode_example(record))
+    # The order of a map's entries is else another in every process.
+    return example.SerializeToString(deterministic=True)
+
+  return serialise
+
+
+def write_shards(
+  split: str, made: Iterable[bytes], template
+) -> tfds.core.SplitInfo:
+  """Writes records, in order, into as many ArrayRecord files as they need.
+
+  Args:
+    split: its name.
+    made: serialised records.
+    template: TFDS's template of the file names.
+
+  Raises:
+    AvemoError: when there is no record.
+  """
+  folder = pathlib.Path(template.data_dir)
+  made, lengths, num_bytes = iter(made), [], 0
+  for path in _name_parts(folder):
+    length, size = _write_shard(path, made)
+    if not length:
+      path.unlink(missing_ok=True)
+      break
+    lengths.append(length)
+    num_bytes += size
+  if not lengths:
+    raise errors.AvemoError('none of the clips could be used')
+  for number in range(len(lengths)):
+    os.rename(
+      folder / f'part-{number}',
+      template.sharded_filepath(shard_index=number, num_shards=len(lengths)),
+    )
+  return tfds.core.SplitInfo(
+    name=split,
+    shard_lengths=lengths,
+    num_bytes=num_bytes,
+    filename_template=template,
+  )
+
+
+def _name_parts(folder) -> Iterator[pathlib.Path]:
+  number = 0
+  while True:
+    yield folder / f'part-{number}'
+    number += 1
+
+
+def _write_shard(path, made):
+  """Fills one file; returns the number of its records and their bytes."""
+  writer = array_record_module.ArrayRecordWriter(str(path), 'group_size:1')
+  length = size = 0
+  for record in made:
+    writer.write(record)
+    length += 1
+    size += len(record)
+    if size > _SHARD_BYTES:
+      break
+  writer.close()
+  return length, size
+
+
+def describe_unusable(
+  root: pathlib.Path,
+  file: clips.Quarantined,
+  clip: clips.Clip | None = None,
+  kept: bool = False,
+) -> dict[str, Any]:
+  """A line of the quarantine.
+
+  Args:
+    root: of the corpus; paths are told from it.
+    file: what cannot be used.
+    clip: whose file it is, if it is known.
+    kept: the clip is in the dataset without this file.
+  """
+  path = os.path.relpath(file.path, root)
+  return {
+    'path': os.fspath(file.path) if path.startswith('..') else path,
+    'reason': file.reason.replace(f'{root}{os.sep}', ''),
+    'clip_id': clip.clip_id if clip else '',
+    'kept': kept,
+  }
+
+
+def write_lines(path: pathlib.Path, lines: Iterable[dict[str, Any]]):
+  """Writes JSON lines, sorted by path."""
+  lines = sorted(lines, key=lambda line: (line['path'], line['reason']))
+  text = ''.join(f'{json.dumps(line, ensure_ascii=False)}\n' for line in lines)
+  path.write_text(text, encoding='utf-8')

@@ -1,0 +1,1 @@
+"""CREMA-D: faces and voices of 91 actors."""

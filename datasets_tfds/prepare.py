@@ -1,0 +1,219 @@
+"""Builds a corpus's dataset: the verb `avemo prepare`."""
+
+import contextlib
+import dataclasses
+import errno
+import fcntl
+import importlib
+import json
+import os
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+
+import tensorflow_datasets as tfds
+from absl import logging
+
+from avemo import corpora, errors
+from avemo.data import index, schema
+from avemo.media import faces
+from datasets_tfds import build
+
+_LOCK = '.lock'
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+  """What a dataset was made of; its text is what the user reads.
+
+  Attributes:
+    name: such as 'crema_d_av/face'.
+    directory: where the dataset is.
+    used: clips in it whose files were all of use.
+    repaired: clips in it that lack a file which was of no use.
+    quarantined: files that were of no use, all in quarantine.jsonl.
+    already_prepared: it was there before, and nothing was done.
+  """
+
+  name: str
+  directory: pathlib.Path
+  used: int
+  repaired: int
+  quarantined: int
+  already_prepared: bool = False
+
+  def __str__(self):
+    lines = [
+      f'{self.name}: {self.used} clips used, {self.repaired} repaired, '
+      f'{self.quarantined} files quarantined',
+      f'  dataset: {self.directory}',
+    ]
+    if self.quarantined:
+      lines.append(f'  reasons: {self.directory / build.QUARANTINE}')
+    if self.already_prepared:
+      lines.append('  already prepared; --overwrite builds it again')
+    return '\n'.join(lines)
+
+
+def prepare(
+  corpus: str,
+  raw: str | os.PathLike,
+  *,
+  data_dir: str | os.PathLike | None = None,
+  config: str = schema.CONFIGS[0],
+  face_model: str | os.PathLike | None = None,
+  workers: int = 1,
+  overwrite: bool = False,
+  progress: bool = True,
+) -> Report:
+  """Builds the dataset `<corpus>_av` from a corpus's files.
+
+  It appears under its name only when it is whole. What an interrupted build
+  left behind is removed by the next one.
+
+  Args:
+    corpus: key of `avemo.corpora.CORPORA`.
+    raw: the corpus as downloaded or unpacked.
+    data_dir: where datasets are; see `schema.default_data_dir`.
+    config: 'face' or 'frame'.
+    face_model: YuNet's ONNX file; OpenCV's cascade when None.
+    workers: processes; 0 works in this one. The records do not depend on it.
+    overwrite: removes a dataset that exists, and builds it again.
+    progress: shows a bar.
+
+  Raises:
+    AvemoError: for what is unknown, missing or empty, and for a folder that
+      cannot be written or is full.
+  """
+  corpora.get(corpus)
+  if config not in schema.CONFIGS:
+    raise errors.AvemoError(
+      f'unknown config {config!r}; one of {", ".join(schema.CONFIGS)}'
+    )
+  builder = make_builder(corpus, config, data_dir)
+  directory = pathlib.Path(builder.data_dir)
+  try:
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with _lock(directory), _quiet():
+      if directory.is_dir() and not overwrite:
+        return read_report(directory, already_prepared=True)
+      _check_raw(corpus, raw)
+      faces.make_detector(face_model)
+      _remove_leftovers(directory)
+      builder.workers = workers
+      builder.face_model = None if face_model is None else os.fspath(face_model)
+      builder.progress = progress
+      _build(builder, raw, overwrite)
+      index.build_index(directory)
+      return read_report(directory)
+  except OSError as error:
+    raise _explain(directory, error) from error
+
+
+def make_builder(
+  corpus: str, config: str, data_dir: str | os.PathLike | None
+) -> build.ClipBuilder:
+  """The builder of a corpus's dataset."""
+  name = f'{corpus}{schema.SUFFIX}'
+  module = importlib.import_module(
+    f'datasets_tfds.{name}.{name}_dataset_builder'
+  )
+  return module.Builder(
+    data_dir=schema.default_data_dir(data_dir), config=config
+  )
+
+
+def read_report(
+  directory: pathlib.Path, *, already_prepared: bool = False
+) -> Report:
+  """Counts what a prepared dataset was made of."""
+  text = (directory / build.QUARANTINE).read_text(encoding='utf-8')
+  lines = [json.loads(line) for line in text.splitlines()]
+  dataset = '/'.join(directory.parts[-3:-1])
+  opened = schema.open_dataset(
+    f'{dataset}:{directory.name}', directory.parents[2]
+  )
+  present = set(opened.index['clip_id'].tolist())
+  repaired = present & {line['clip_id'] for line in lines if line['kept']}
+  return Report(
+    dataset,
+    directory,
+    used=len(present) - len(repaired),
+    repaired=len(repaired),
+    quarantined=len(lines),
+    already_prepared=already_prepared,
+  )
+
+
+def _check_raw(corpus, raw):
+  """Stops at a folder that holds nothing of the corpus."""
+  raw = pathlib.Path(raw)
+  if raw.is_dir() and not any(raw.iterdir()):
+    raise errors.AvemoError(f'{raw}: the folder is empty; --raw names {corpus}')
+  clips, unusable = corpora.get(corpus).scan(raw)
+  if clips:
+    return
+  reason = 'no file is named as there'
+  if unusable:
+    first = min(unusable)
+    reason = f'e.g. {first.path}: {first.reason}'
+  raise errors.AvemoError(f'{raw}: no usable clip of {corpus} ({reason})')
+
+
+def _build(builder, raw, overwrite):
+  mode = (
+    tfds.GenerateMode.REUSE_CACHE_IF_EXISTS
+    if overwrite
+    else tfds.GenerateMode.REUSE_DATASET_IF_EXISTS
+  )
+  with tempfile.TemporaryDirectory() as downloads:
+    try:
+      builder.download_and_prepare(
+        download_dir=downloads,
+        download_config=tfds.download.DownloadConfig(
+          manual_dir=os.fspath(raw), download_mode=mode
+        ),
+      )
+    except RuntimeError as error:
+      # ArrayRecord's writer reports a full disk so.
+      raise OSError(errno.EIO, ' '.join(str(error).split())) from error
+
+
+def _explain(directory, error):
+  reason = error.strerror or str(error)
+  return errors.AvemoError(
+    f'{directory}: cannot be written ({reason}); choose another --data-dir, '
+    'or make room'
+  )
+
+
+@contextlib.contextmanager
+def _lock(directory) -> Iterator[None]:
+  """Keeps a second build of the same dataset out; ends with the process."""
+  with open(directory.parent / _LOCK, 'w') as file:
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+      raise errors.AvemoError(
+        f'{directory}: is being prepared by another process'
+      ) from None
+    yield
+
+
+def _remove_leftovers(directory):
+  """Removes what killed builds left; under the lock no other one is live."""
+  for path in directory.parent.glob(f'incomplete.*_{directory.name}*'):
+    shutil.rmtree(path)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+  """Keeps TFDS from talking: this module reports."""
+  level = logging.get_verbosity()
+  logging.set_verbosity(logging.ERROR)
+  tfds.disable_progress_bar()
+  try:
+    yield
+  finally:
+    logging.set_verbosity(level)

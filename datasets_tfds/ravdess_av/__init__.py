@@ -1,0 +1,1 @@
+"""RAVDESS: faces and voices of 24 actors."""
