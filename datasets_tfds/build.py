@@ -55,6 +55,7 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   def __init__(self, *, file_format: str | None = None, **kwargs):
     if file_format not in (None, 'array_record'):
       raise ValueError(f'{self.name} is written as array_record only')
+    self._scanned = {}
     super().__init__(file_format='array_record', **kwargs)
 
   @property
@@ -79,13 +80,26 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       ),
     )
 
+  def scan(
+    self, root: str | os.PathLike
+  ) -> tuple[list[clips.Clip], list[clips.Quarantined]]:
+    """The clips under `root` and the unusable files; looked for once.
+
+    Raises:
+      AvemoError: when there is no clip.
+    """
+    root = os.fspath(root)
+    if root not in self._scanned:
+      self._scanned[root] = scan(self.CORPUS, pathlib.Path(root))
+    return self._scanned[root]
+
   def _split_generators(self, dl_manager):
     root = pathlib.Path(dl_manager.manual_dir)
     return {schema.SPLIT: self._generate_examples(root)}
 
   def _generate_examples(self, root):
     """Yields (clip's id, its serialised records); writes the quarantine."""
-    found, unusable = corpora.get(self.CORPUS).scan(root)
+    found, unusable = self.scan(root)
     jobs = [(clip, self.options) for clip in found]
     outcomes = pool.map_ordered(
       serialise_clip, jobs, workers=self.workers, give_up=give_up
@@ -122,6 +136,28 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
   def _log_download_done(self):
     """Says nothing: the caller reports."""
+
+
+def scan(
+  corpus: str, root: pathlib.Path
+) -> tuple[list[clips.Clip], list[clips.Quarantined]]:
+  """The clips of a corpus under `root`, and the files that are of no use.
+
+  Raises:
+    AvemoError: when there is no clip.
+  """
+  found, unusable = corpora.get(corpus).scan(root)
+  if found:
+    return found, unusable
+  if not any(root.iterdir()):
+    raise errors.AvemoError(f'{root}: the folder is empty')
+  if not unusable:
+    raise errors.AvemoError(f'{root}: holds no media file')
+  first = min(unusable)
+  raise errors.AvemoError(
+    f'{root}: holds no usable clip of {corpus}; e.g. {first.path}: '
+    f'{first.reason}'
+  )
 
 
 def serialise_clip(

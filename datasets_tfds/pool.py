@@ -1,4 +1,4 @@
-"""Worker processes whose results come in order and whose deaths are survived."""
+"""Worker processes: results come in order, and their deaths are survived."""
 
 import collections
 import concurrent.futures

@@ -98,7 +98,8 @@ def prepare(
     with _lock(directory), _quiet():
       if directory.is_dir() and not overwrite:
         return read_report(directory, already_prepared=True)
-      _check_raw(corpus, raw)
+      # Before an old dataset is removed.
+      builder.scan(raw)
       faces.make_detector(face_model)
       _remove_leftovers(directory)
       builder.workers = workers
@@ -144,21 +145,6 @@ def read_report(
     quarantined=len(lines),
     already_prepared=already_prepared,
   )
-
-
-def _check_raw(corpus, raw):
-  """Stops at a folder that holds nothing of the corpus."""
-  raw = pathlib.Path(raw)
-  if raw.is_dir() and not any(raw.iterdir()):
-    raise errors.AvemoError(f'{raw}: the folder is empty; --raw names {corpus}')
-  clips, unusable = corpora.get(corpus).scan(raw)
-  if clips:
-    return
-  reason = 'no file is named as there'
-  if unusable:
-    first = min(unusable)
-    reason = f'e.g. {first.path}: {first.reason}'
-  raise errors.AvemoError(f'{raw}: no usable clip of {corpus} ({reason})')
 
 
 def _build(builder, raw, overwrite):

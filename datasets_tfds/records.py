@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import cv2
@@ -16,9 +16,9 @@ from avemo.media import crops, decode, encode, faces, tracking
 
 JPEG_QUALITY = 95
 
-# Faces are sought and followed in pictures of at most this longer side: the
-# detectors look at no more, and it is quicker than the full size.
-_TRACKED_SIDE = 640
+# Boxes are smoothed over a whole film before its faces are cut. Films whose
+# pictures take more memory than this are decoded a second time for it.
+_KEPT_BYTES = 128 << 20
 
 # Sound that nowhere rises above -60 dB of full scale is silence.
 SILENCE = 1e-3
@@ -175,9 +175,6 @@ def read_picture(
 ) -> Picture:
   """The pictures of a film, whole or cut around its main face.
 
-  The film is read twice, since the boxes are smoothed over all of it, and
-  its pictures would not fit into memory.
-
   Args:
     path: the film.
     options: how.
@@ -188,7 +185,8 @@ def read_picture(
     MediaError: for a film that is of no use.
   """
   film = _Film(path, options, seconds)
-  tracks = tracking.track_faces(film.read(), make_detector(options.face_model))
+  detector = make_detector(options.face_model)
+  tracks = tracking.track_faces(film.watch(), detector)
   film.check_length()
   track = tracking.main_track(tracks, len(film.times))
   if track is None and options.config == 'face':
@@ -196,7 +194,7 @@ def read_picture(
   if track is None and film.is_still:
     raise errors.MediaError(path, 'one still picture without a face')
   store = _store_crops if options.config == 'face' else _store_frames
-  frames, box, landmarks = store(path, film, track)
+  frames, box, landmarks = store(film, track)
   face = np.zeros(len(frames), np.uint8)
   if track is not None:
     face[track.frames] = 1
@@ -214,19 +212,19 @@ def read_picture(
 
 
 class _Film:
-  """The first reading of a film: its times, and whether it can be a clip's.
+  """A film: its pictures, their times, and whether it can be a clip's.
 
   Attributes:
+    path: the file.
     times: seconds of each picture.
-    size: width and height of the pictures read.
     is_still: no picture differs from the first.
   """
 
   def __init__(self, path, options, seconds):
     self.path = path
     self.times = []
-    self.size = None
     self.is_still = True
+    self._kept = []
     self._seconds = seconds
     limits = [math.inf]
     if options.longest_clip is not None:
@@ -235,19 +233,20 @@ class _Film:
       limits.append(seconds * _LENGTH_FACTOR + _LENGTH_SLACK)
     self._longest = min(limits)
 
-  def read(self) -> Iterable[np.ndarray]:
-    """Yields the pictures for tracking; leaves early when they go on."""
+  def watch(self) -> Iterator[np.ndarray]:
+    """Yields the pictures for the first time.
+
+    Raises:
+      MediaError: when they go on for longer than a clip can.
+    """
     first = None
-    for frame in decode.read_frames(self.path, max_side=_TRACKED_SIDE):
+    for frame in decode.read_frames(self.path):
       if frame.time > self._longest:
-        # Without sound to compare with, the corpus's own limit is meant.
-        other = (
-          f'its sound lasts {self._seconds:.2f} s'
-          if self._seconds is not None
-          else 'no clip does'
-        )
+        other = '' if self._seconds is None else f' of {self._seconds:.2f} s'
         raise errors.MediaError(
-          self.path, f'lasts over {self._longest:.1f} s, {other}'
+          self.path,
+          f'lasts over {self._longest:.1f} s, too long for '
+          f'{"its sound" if other else "a clip of this corpus"}{other}',
         )
       small = cv2.resize(
         cv2.cvtColor(frame.image, cv2.COLOR_RGB2GRAY),
@@ -256,8 +255,23 @@ class _Film:
       )
       first = small if first is None else first
       self.is_still &= int(cv2.absdiff(small, first).max()) <= _STILL_LEVELS
-      self.size = frame.image.shape[1::-1]
       self.times.append(frame.time)
+      self._keep(frame.image)
+      yield frame.image
+
+  def _keep(self, image):
+    if self._kept is None:
+      return
+    self._kept.append(image)
+    if len(self._kept) * image.nbytes > _KEPT_BYTES:
+      self._kept = None
+
+  def read_again(self) -> Iterator[np.ndarray]:
+    """Yields the pictures once more."""
+    if self._kept is not None:
+      yield from self._kept
+      return
+    for frame in decode.read_frames(self.path):
       yield frame.image
 
   def check_length(self):
@@ -273,7 +287,7 @@ class _Film:
       )
 
 
-def _store_crops(path, film, track):
+def _store_crops(film, track):
   """Squares around the face; where it is lost, between its last places."""
   everywhere = np.arange(len(film.times))
   boxes = np.stack(
@@ -283,17 +297,18 @@ def _store_crops(path, film, track):
     ],
     axis=1,
   )
-  points = np.full((len(film.times), 5, 2), np.nan)
+  points = np.full((len(everywhere), 5, 2), np.nan)
   points[track.frames] = track.landmarks
   frames, new_boxes, new_points = [], [], []
-  for frame in decode.read_frames(path):
-    scale = frame.image.shape[1] / film.size[0]
+  for image, box, landmarks in zip(
+    film.read_again(), boxes, points, strict=True
+  ):
     crop, box, landmarks = crops.crop_face(
-      frame.image,
-      boxes[frame.index] * scale,
+      image,
+      box,
       margin=schema.MARGIN,
       max_side=schema.MAX_SIDE,
-      landmarks=points[frame.index] * scale,
+      landmarks=landmarks,
     )
     frames.append(encode_jpeg(crop))
     new_boxes.append(box)
@@ -301,19 +316,20 @@ def _store_crops(path, film, track):
   return frames, np.float32(new_boxes), np.float32(new_points)
 
 
-def _store_frames(path, film, track):
+def _store_frames(film, track):
   """Whole pictures."""
   box = np.zeros((len(film.times), 4), np.float32)
   landmarks = np.full((len(film.times), 10), np.nan, np.float32)
-  frames, width = [], film.size[0]
-  for frame in decode.read_frames(path, max_side=schema.MAX_SIDE):
-    frames.append(encode_jpeg(frame.image))
-    width = frame.image.shape[1]
+  frames, scale = [], 1.0
+  for image in film.read_again():
+    scale = min(1.0, schema.MAX_SIDE / max(image.shape[:2]))
+    if scale < 1:
+      size = [max(1, round(side * scale)) for side in image.shape[1::-1]]
+      image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    frames.append(encode_jpeg(image))
   if track is not None:
-    box[track.frames] = track.boxes * (width / film.size[0])
-    landmarks[track.frames] = track.landmarks.reshape(-1, 10) * (
-      width / film.size[0]
-    )
+    box[track.frames] = track.boxes * scale
+    landmarks[track.frames] = track.landmarks.reshape(-1, 10) * scale
   return frames, box, landmarks
 
 
