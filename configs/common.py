@@ -53,59 +53,65 @@ def default() -> ml_collections.ConfigDict:
   # Bit for bit on a GPU as well, more slowly.
   config.deterministic = False
   config.data_dir = config_dict.placeholder(str)
-  config.data = dict(
-    name='crema_d_av',
-    protocol='crema_d_hicmae_5fold',
-    fold=0,
-    batch_size=32,
-    frames=16,
-    sampling='uniform',
-    stride=4,
-    size=224,
-    margin=1.3,
-    seconds=3.0,
-    workers=0,
-    balanced=False,
-    soft_labels=config_dict.placeholder(str),
-    shuffle_labels=False,
-    refit=False,
-  )
-  config.augment = dict()
-  config.model = dict(
-    name='emotion',
-    use=('video', 'audio'),
-    video=dict(name='videomae', variant='base'),
-    audio=dict(name='spectrogram_vit', variant='base'),
-    features=dict(),
-    fusion=dict(kind='early', early=dict(join_at=0), late=dict()),
-    dropout=0.0,
-    dtype='float32',
-  )
-  config.loss = dict(
-    label_smoothing=0.0, class_weights=config_dict.placeholder(str)
-  )
-  config.optim = dict(
-    name='adamw',
-    lr=1e-3,
-    warmup=0,
-    schedule='cosine',
-    weight_decay=0.05,
-    layer_decay=1.0,
-    clip=1.0,
-    accumulate=1,
-    ema=0.0,
-    freeze=(),
-  )
-  config.control = dict(
-    evaluate_every=100,
-    metric='val/uar',
-    mode='max',
-    patience=0,
-    plateau_patience=0,
-    plateau_factor=0.1,
-  )
-  config.checkpoint = dict(every=100, keep_latest=1, keep_best=1, keep_every=0)
-  config.mesh = dict(data=-1, fsdp=1)
+  config.data = {
+    'name': 'crema_d_av',
+    'protocol': 'crema_d_hicmae_5fold',
+    'fold': 0,
+    'batch_size': 32,
+    'frames': 16,
+    'sampling': 'uniform',
+    'stride': 4,
+    'size': 224,
+    'margin': 1.3,
+    'seconds': 3.0,
+    'workers': 0,
+    'balanced': False,
+    'soft_labels': config_dict.placeholder(str),
+    'shuffle_labels': False,
+    'refit': False,
+  }
+  config.augment = {}
+  config.model = {
+    'name': 'emotion',
+    'use': ('video', 'audio'),
+    'video': {'name': 'videomae', 'variant': 'base'},
+    'audio': {'name': 'spectrogram_vit', 'variant': 'base'},
+    'features': {},
+    'fusion': {'kind': 'early', 'early': {'join_at': 0}, 'late': {}},
+    'dropout': 0.0,
+    'dtype': 'float32',
+  }
+  config.loss = {
+    'label_smoothing': 0.0,
+    'class_weights': config_dict.placeholder(str),
+  }
+  config.optim = {
+    'name': 'adamw',
+    'lr': 1e-3,
+    'warmup': 0,
+    'schedule': 'cosine',
+    'weight_decay': 0.05,
+    'layer_decay': 1.0,
+    'clip': 1.0,
+    'accumulate': 1,
+    'ema': 0.0,
+    'freeze': (),
+  }
+  config.control = {
+    'evaluate_every': 100,
+    'metric': 'val/uar',
+    'mode': 'max',
+    'patience': 0,
+    'plateau_patience': 0,
+    'plateau_factor': 0.1,
+  }
+  config.checkpoint = {
+    'every': 100,
+    'keep_latest': 1,
+    'keep_best': 1,
+    'keep_every': 0,
+  }
+  config.mesh = {'data': -1, 'fsdp': 1}
   config.sharding = ()
   return config
 
