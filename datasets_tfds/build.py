@@ -1,5 +1,6 @@
 """What the builders of all corpora share: clips in, shards of records out."""
 
+import errno
 import functools
 import json
 import os
@@ -112,12 +113,19 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       disable=not self.progress,
     )
     lines = [describe_unusable(root, file) for file in unusable]
+    used = False
     for (clip, _), outcome in zip(jobs, bar, strict=True):
       lines += [
         describe_unusable(root, file, clip, kept=bool(outcome.records))
         for file in outcome.unusable
       ]
+      used = used or bool(outcome.records)
       yield clip.clip_id, outcome.records
+    if not used:
+      raise errors.AvemoError(
+        f'{root}: none of {len(jobs)} clips could be used; e.g. '
+        f'{lines[-1]["path"]}: {lines[-1]["reason"]}'
+      )
     write_lines(pathlib.Path(self.data_dir) / QUARANTINE, lines)
 
   def _generate_splits(self, dl_manager, download_config):
@@ -222,9 +230,6 @@ def write_shards(
     split: its name.
     made: serialised records.
     template: TFDS's template of the file names.
-
-  Raises:
-    AvemoError: when there is no record.
   """
   folder = pathlib.Path(template.data_dir)
   made, lengths, num_bytes = iter(made), [], 0
@@ -235,8 +240,6 @@ def write_shards(
       break
     lengths.append(length)
     num_bytes += size
-  if not lengths:
-    raise errors.AvemoError('none of the clips could be used')
   for number in range(len(lengths)):
     os.rename(
       folder / f'part-{number}',
@@ -261,14 +264,25 @@ def _write_shard(path, made):
   """Fills one file; returns the number of its records and their bytes."""
   writer = array_record_module.ArrayRecordWriter(str(path), 'group_size:1')
   length = size = 0
-  for record in made:
-    writer.write(record)
-    length += 1
-    size += len(record)
-    if size > _SHARD_BYTES:
-      break
-  writer.close()
+  try:
+    for record in made:
+      _report_full_disk(path, writer.write, record)
+      length += 1
+      size += len(record)
+      if size > _SHARD_BYTES:
+        break
+  finally:
+    _report_full_disk(path, writer.close)
   return length, size
+
+
+def _report_full_disk(path, write, *args):
+  try:
+    write(*args)
+  except RuntimeError as error:
+    # "... failed: No space left on device; writing ..."
+    reason = str(error).split('failed: ')[-1].split(';')[0]
+    raise OSError(errno.EIO, ' '.join(reason.split()), str(path)) from error
 
 
 def describe_unusable(

@@ -12,6 +12,8 @@ from typing import Any
 
 import cv2
 
+from avemo import errors
+
 # Jobs under way for each worker: enough that none waits for the next one, few
 # enough that their results fit into memory.
 _AHEAD = 2
@@ -34,6 +36,9 @@ def map_ordered(
     jobs: its arguments, picklable.
     workers: processes; 0 works in this process.
     give_up: job -> what stands for the result of one that kills its process.
+
+  Raises:
+    AvemoError: when processes do not even start.
   """
   if workers == 0:
     yield from map(work, jobs)
@@ -75,11 +80,22 @@ def _fill(pool, waiting, work, jobs, workers):
 def _run_alone(work, job, give_up):
   pool = _start(1)
   try:
+    _check_start(pool)
     return pool.submit(work, job).result()
   except concurrent.futures.process.BrokenProcessPool:
     return give_up(job)
   finally:
     _stop(pool)
+
+
+def _check_start(pool):
+  try:
+    pool.submit(os.getpid).result()
+  except concurrent.futures.process.BrokenProcessPool:
+    raise errors.AvemoError(
+      'worker processes do not start; work in this one with workers=0, and '
+      "put what a script does under `if __name__ == '__main__':`"
+    ) from None
 
 
 def _start(workers):

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import errno
 import fcntl
 import importlib
 import json
@@ -154,23 +153,19 @@ def _build(builder, raw, overwrite):
     else tfds.GenerateMode.REUSE_DATASET_IF_EXISTS
   )
   with tempfile.TemporaryDirectory() as downloads:
-    try:
-      builder.download_and_prepare(
-        download_dir=downloads,
-        download_config=tfds.download.DownloadConfig(
-          manual_dir=os.fspath(raw), download_mode=mode
-        ),
-      )
-    except RuntimeError as error:
-      # ArrayRecord's writer reports a full disk so.
-      raise OSError(errno.EIO, ' '.join(str(error).split())) from error
+    builder.download_and_prepare(
+      download_dir=downloads,
+      download_config=tfds.download.DownloadConfig(
+        manual_dir=os.fspath(raw), download_mode=mode
+      ),
+    )
 
 
 def _explain(directory, error):
   reason = error.strerror or str(error)
   return errors.AvemoError(
-    f'{directory}: cannot be written ({reason}); choose another --data-dir, '
-    'or make room'
+    f'{directory}: cannot be written ({reason}); make room there, or choose '
+    'another --data-dir'
   )
 
 

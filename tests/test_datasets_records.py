@@ -1,0 +1,185 @@
+"""From a clip's files to its records."""
+
+import math
+
+import cv2
+import numpy as np
+import pytest
+
+from avemo.corpora import clip as clips
+from avemo.data import schema
+from avemo.media import encode
+from datasets_tfds import records
+
+FILM = records.Options(config='frame')
+
+
+def make_clip(*, videos=(), audios=()):
+  name = clips.Name('a', 's', 'r', 'anger', '', {})
+  return clips.make_clip(name, [*map(str, videos)], [*map(str, audios)])
+
+
+def write_tone(path, seconds, peak=0.3):
+  times = np.arange(round(seconds * 16_000)) / 16_000
+  tone = peak * np.sin(2 * np.pi * 200 * times)
+  encode.write_wav(path, tone.astype(np.float32), 16_000)
+  return path
+
+
+def write_film(path, seconds, speech=None, fps=10, still=False):
+  rng = np.random.default_rng(0)
+  pictures = rng.integers(0, 255, (round(seconds * fps), 1, 1, 3), np.uint8)
+  pictures = np.tile(pictures[:1] if still else pictures, (1, 48, 64, 1))
+  if still:
+    pictures = np.repeat(pictures, round(seconds * fps), axis=0)
+  encode.write_media(path, pictures, fps=fps, speech=speech)
+  return path
+
+
+@pytest.mark.parametrize(
+  'seconds, shown, pieces',
+  [(3.0, 3.0, 1), (10.005, 9.0, 1), (12.0, 12.5, 2), (31.0, 0.0, 4)],
+)
+def test_segments_are_equal_and_lose_nothing(seconds, shown, pieces):
+  speech = np.arange(round(seconds * 16_000)).astype(np.int16)
+  count = round(shown * 10)
+  picture = records.Picture(
+    10.0,
+    [b'%d' % number for number in range(count)],
+    np.arange(count, dtype=np.int32),
+    np.arange(count) / 10,
+    np.ones(count, np.uint8),
+    np.zeros((count, 4), np.float32),
+    np.zeros((count, 10), np.float32),
+  )
+  parts = records.cut_segments(speech, picture if count else None, 10.0)
+  assert [(p.number, p.count) for p in parts] == [
+    (number, pieces) for number in range(pieces)
+  ]
+  np.testing.assert_array_equal(
+    np.concatenate([part.speech for part in parts]), speech
+  )
+  for part in parts:
+    assert len(part.speech) <= 10.01 * 16_000
+    if part.picture:
+      inside = part.picture.time - part.start
+      assert inside.min() >= 0 and inside.max() < 10
+  if count:
+    frames = [frame for part in parts for frame in part.picture.frames]
+    assert frames == picture.frames
+
+
+def test_a_long_film_becomes_records_that_tell_their_place(tmp_path):
+  tone = write_tone(tmp_path / 'a.wav', 24.0)
+  film = write_film(tmp_path / 'a.avi', 24.0)
+  clip = make_clip(videos=[film], audios=[tone])
+  made, unusable = records.make_records(clip, FILM)
+  assert not unusable
+  assert [record['segment'] for record in made] == [0, 1, 2]
+  assert [float(record['start']) for record in made] == [0, 8, 16]
+  for record in made:
+    assert record['num_segments'] == 3
+    assert len(record['speech']) == 2 * 8 * 16_000
+    assert len(record['frames']) == 80
+    np.testing.assert_allclose(
+      record['frame_time'], record['frame_index'] / 10, atol=1e-3
+    )
+    assert record['frame_time'][0] == pytest.approx(record['start'], abs=1e-3)
+
+
+def test_films_too_large_for_memory_give_the_same_records(
+  tmp_path, monkeypatch
+):
+  clip = make_clip(videos=[write_film(tmp_path / 'a.avi', 2.0)])
+  kept = records.make_records(clip, FILM).records
+  monkeypatch.setattr(records, '_KEPT_BYTES', 50_000)
+  again = records.make_records(clip, FILM).records
+  assert kept[0]['frames'] == again[0]['frames']
+  assert len(kept[0]['frames']) == 20
+
+
+@pytest.mark.parametrize('peak, usable', [(2e-3, True), (4e-4, False)])
+def test_silence_is_unusable_and_quiet_speech_is_not(tmp_path, peak, usable):
+  tone = write_tone(tmp_path / 'a.wav', 1.0, peak)
+  made, unusable = records.make_records(make_clip(audios=[tone]), FILM)
+  assert bool(made) == usable
+  assert [file.reason for file in unusable] == (
+    [] if usable else ['its sound is silent']
+  )
+
+
+def test_the_next_file_stands_in_for_an_unusable_one(tmp_path):
+  silent = write_tone(tmp_path / 'silent.wav', 1.0, 0.0)
+  tone = write_tone(tmp_path / 'tone.wav', 1.0)
+  clip = make_clip(audios=[tmp_path / 'absent.wav', silent, tone])
+  made, unusable = records.make_records(clip, FILM)
+  assert len(made[0]['speech']) == 32_000
+  assert [file.path for file in unusable] == [
+    str(tmp_path / 'absent.wav'),
+    str(silent),
+  ]
+
+
+@pytest.mark.parametrize(
+  'film_seconds, sound_seconds, reason',
+  [(9.0, 4.0, 'lasts over'), (0.5, 4.0, 'its pictures last'), (3.0, 4.0, '')],
+)
+def test_a_picture_of_another_length_is_not_the_clips(
+  tmp_path, film_seconds, sound_seconds, reason
+):
+  clip = make_clip(
+    videos=[write_film(tmp_path / 'a.avi', film_seconds)],
+    audios=[write_tone(tmp_path / 'a.wav', sound_seconds)],
+  )
+  made, unusable = records.make_records(clip, FILM)
+  assert len(made[0]['speech']) > 0
+  assert bool(made[0]['frames']) == (not reason)
+  assert all(reason in file.reason for file in unusable)
+  assert len(unusable) == bool(reason)
+
+
+def test_nothing_longer_than_the_corpus_has(tmp_path):
+  options = records.Options(config='frame', longest_clip=2.0)
+  tone = np.full(48_000, 0.3, np.float32)
+  film = write_film(tmp_path / 'a.avi', 3.0, tone)
+  made, unusable = records.make_records(
+    make_clip(videos=[film], audios=[film]), options
+  )
+  assert not made
+  assert 'longer than 2 s' in unusable[0].reason
+  assert 'too long for a clip of this corpus' in unusable[0].reason
+
+
+def test_no_face_is_fine_in_whole_pictures_unless_nothing_moves(tmp_path):
+  moving = make_clip(videos=[write_film(tmp_path / 'a.avi', 1.0)])
+  made, unusable = records.make_records(moving, FILM)
+  assert not unusable and not made[0]['face'].any()
+  assert np.isnan(made[0]['landmarks']).all()
+  still = make_clip(videos=[write_film(tmp_path / 'b.avi', 1.0, still=True)])
+  made, unusable = records.make_records(still, FILM)
+  assert not made and 'still picture' in unusable[0].reason
+  made, unusable = records.make_records(moving, records.Options(config='face'))
+  assert not made and 'no face' in unusable[0].reason
+
+
+def test_crops_hold_the_face_at_the_promised_margin(tiny_crema_d):
+  film = tiny_crema_d / 'VideoFlash' / '1006_TIE_HAP_XX.flv'
+  made, _ = records.make_records(make_clip(videos=[film]), records.Options())
+  (record,) = made
+  assert record['face'].mean() > 0.9
+  for jpeg, box, found in zip(
+    record['frames'], record['box'], record['face'], strict=True
+  ):
+    image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    height, width = image.shape[:2]
+    assert height == width <= schema.MAX_SIDE
+    if found:
+      assert width / box[2:].max() == pytest.approx(schema.MARGIN, abs=0.02)
+      assert box[0] + box[2] / 2 == pytest.approx(width / 2, abs=1)
+  whole, _ = records.make_records(make_clip(videos=[film]), FILM)
+  image = cv2.imdecode(np.frombuffer(whole[0]['frames'][0], np.uint8), 1)
+  assert image.shape == (240, 320, 3)
+  # The same face, in pictures of 2/3 the size of the film's.
+  crop, frame = record['box'][5], whole[0]['box'][5]
+  assert math.isclose(frame[2], crop[2] * 2 / 3, rel_tol=0.02)
+  assert 80 < frame[0] + frame[2] / 2 < 240
