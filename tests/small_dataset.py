@@ -78,7 +78,8 @@ def make_dataset(made, emotions=EMOTIONS, **columns):
     'clip_id': np.array([f'clip_{n:03d}' for n in numbers]),
     'video_id': np.array([f'clip_{n:03d}' for n in numbers]),
     'segment': np.zeros(len(made), np.int32),
-    'speaker': np.array([f'{n % 5:02d}' for n in numbers]),
+    # One of each fold of CREMA-D, in turn.
+    'speaker': np.array([str(1001 + 18 * (n % 5)) for n in numbers]),
     'recording': np.array([f'clip_{n:03d}' for n in numbers]),
     'audio_sha256': np.array([f'{n}' for n in numbers]),
     'num_frames': np.array([clip.frames for clip in made]),

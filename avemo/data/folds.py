@@ -1,0 +1,68 @@
+"""The fold of a protocol as rows of a dataset's index."""
+
+import dataclasses
+
+import numpy as np
+
+from avemo import errors
+from avemo.corpora import folds, protocols
+
+SPLITS = ('train', 'val', 'test')
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+  """Rows of the index, int64, in their order; every segment of a clip."""
+
+  train: np.ndarray
+  val: np.ndarray
+  test: np.ndarray
+
+  def get(self, name: str) -> np.ndarray:
+    if name not in SPLITS:
+      raise errors.AvemoError(f'split {name!r}: use one of {", ".join(SPLITS)}')
+    return getattr(self, name)
+
+
+def make_rows(index: dict[str, np.ndarray]) -> list[folds.Row]:
+  """One row a clip, from the index's rows, which are one a segment."""
+  rows = {}
+  for values in zip(
+    index['clip_id'],
+    index['speaker'],
+    index['recording'],
+    index['audio_sha256'],
+    index['emotion'],
+    strict=True,
+  ):
+    row = folds.Row(*map(str, values))
+    rows.setdefault(row.clip_id, row)
+  return list(rows.values())
+
+
+def find_split(dataset, protocol: str, fold: int) -> Split:
+  """The records of one fold.
+
+  Args:
+    dataset: with `index`, `corpus` and `name`.
+    protocol: its name.
+    fold: its published number.
+
+  Raises:
+    AvemoError: an unknown protocol, one of another corpus, or a fold without
+      clips here.
+  """
+  corpus = protocols.get(protocol).corpus
+  if corpus != dataset.corpus:
+    raise errors.AvemoError(
+      f'protocol {protocol} divides {corpus}, and {dataset.name} holds '
+      f'{dataset.corpus}; `avemo protocols` lists the others'
+    )
+  found = protocols.make_fold(protocol, make_rows(dataset.index), fold)
+  clip_id = dataset.index['clip_id']
+  return Split(
+    *(
+      np.flatnonzero(np.isin(clip_id, list(getattr(found, name))))
+      for name in SPLITS
+    )
+  )

@@ -1,0 +1,179 @@
+"""A trained model from the workdir of its run."""
+
+import dataclasses
+import json
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+from avemo import errors
+from avemo.data.clips import SAMPLE_RATE, ClipOptions
+from avemo.data.labels import LabelSpace
+from avemo.models import MODELS, emotion, layers
+from avemo.runtime import checkpoint as checkpoint_lib
+from avemo.runtime import mesh as mesh_lib
+
+
+@dataclasses.dataclass(frozen=True)
+class Restored:
+  """A model that is ready to be applied.
+
+  Attributes:
+    config: of the run, a nested dict.
+    model: the module.
+    variables: `params` (their running average where the run kept one) and
+      `batch_stats`, on every device of `mesh`.
+    labels: the classes of the head.
+    emotions: what the training corpus annotates.
+    options: how a record becomes a clip.
+    step: of the checkpoint.
+    mesh: over all devices, to split batches.
+  """
+
+  config: dict[str, Any]
+  model: Any
+  variables: dict[str, Any]
+  labels: LabelSpace
+  emotions: tuple[str, ...]
+  options: ClipOptions
+  step: int
+  mesh: jax.sharding.Mesh
+
+
+def restore(
+  workdir: str | os.PathLike, *, checkpoint: str | int = 'best'
+) -> Restored:
+  """Loads parameters for evaluation; the optimiser's state is not read.
+
+  Args:
+    workdir: of a training run.
+    checkpoint: 'best', 'last' or a step.
+
+  Raises:
+    AvemoError: the workdir or its checkpoint is missing or damaged.
+  """
+  workdir = pathlib.Path(workdir)
+  config = read_json(workdir / 'config.json')
+  about = read_json(workdir / 'labels.json')
+  labels = LabelSpace.from_json(about)
+  options = read_options(about['preprocessing'])
+  model = make_model(
+    config['model'], num_classes=len(labels), augment=config.get('augment')
+  )
+  mesh = mesh_lib.make_mesh()
+  control = config.get('control', {})
+  store = checkpoint_lib.Checkpoints(
+    workdir / 'checkpoints',
+    metric=control.get('metric', DEFAULT_METRIC),
+    mode=control.get('mode', 'max'),
+    read_only=True,
+  )
+  step = store.find_step(checkpoint)
+  sharding = mesh_lib.replicated(mesh)
+  shapes = jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
+    jax.eval_shape(make_init(model, options), jax.random.key(0)),
+  )
+  average = 'ema' if config.get('optim', {}).get('ema') else 'params'
+  items = store.restore(
+    step,
+    {average: shapes['params'], 'batch_stats': shapes['batch_stats']},
+  )
+  store.close()
+  return Restored(
+    config=config,
+    model=model,
+    variables={
+      'params': items[average],
+      'batch_stats': items['batch_stats'],
+    },
+    labels=labels,
+    emotions=tuple(about['emotions']),
+    options=options,
+    step=step,
+    mesh=mesh,
+  )
+
+
+DEFAULT_METRIC = 'val/uar'
+
+
+def make_model(
+  section: Mapping[str, Any],
+  *,
+  num_classes: int,
+  augment: Mapping[str, Any] | None = None,
+  frozen: tuple[str, ...] = (),
+) -> Any:
+  """The model of a config's section.
+
+  Args:
+    section: `name`, a key of `MODELS`, and the fields of that module.
+    num_classes: of the emotion head.
+    augment: the config's section, of which spectrograms take theirs.
+    frozen: towers that are not trained and run as in evaluation.
+
+  Raises:
+    AvemoError: an unknown name or field; names the nearest.
+  """
+  options = dict(section)
+  make = layers.choose('model', options.pop('name', 'emotion'), MODELS)
+  options = emotion.check_options('model', make, options)
+  return make(
+    **options, num_classes=num_classes, augment=augment or {}, frozen=frozen
+  )
+
+
+def make_init(model: Any, options: ClipOptions):
+  """From a key to the variables, always with `params` and `batch_stats`."""
+  example = emotion.example_batch(
+    frames=options.frames,
+    size=options.size,
+    samples=max(options.num_samples, 1),
+  )
+
+  def init(key: jax.Array) -> dict[str, Any]:
+    variables = model.init(key, example, train=False)
+    return {
+      'params': variables['params'],
+      'batch_stats': variables.get('batch_stats', {}),
+    }
+
+  return init
+
+
+def describe_inputs(
+  dataset: Any, labels: LabelSpace, options: ClipOptions
+) -> dict[str, Any]:
+  """What `labels.json` says: label space and preprocessing."""
+  return labels.to_json() | {
+    'dataset': dataset.name,
+    'corpus': dataset.corpus,
+    'emotions': list(dataset.emotions),
+    'preprocessing': dataclasses.asdict(options) | {'sample_rate': SAMPLE_RATE},
+  }
+
+
+def read_options(preprocessing: Mapping[str, Any]) -> ClipOptions:
+  """The options that `describe_inputs` wrote."""
+  names = {field.name for field in dataclasses.fields(ClipOptions)}
+  return ClipOptions(**{k: v for k, v in preprocessing.items() if k in names})
+
+
+def read_json(path: pathlib.Path) -> dict[str, Any]:
+  """An object from a file of a workdir.
+
+  Raises:
+    AvemoError: it is not there, or damaged.
+  """
+  try:
+    return json.loads(path.read_text(encoding='utf-8'))
+  except FileNotFoundError as error:
+    raise errors.AvemoError(
+      f'{path}: not found; name the workdir of a training run'
+    ) from error
+  except (OSError, ValueError) as error:
+    raise errors.AvemoError(f'{path}: cannot be read ({error})') from error

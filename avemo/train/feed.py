@@ -1,0 +1,136 @@
+"""What a run reads: a dataset, its fold, and the batches made of them."""
+
+import dataclasses
+import os
+from typing import Any
+
+import grain
+import jax
+import numpy as np
+
+from avemo import errors
+from avemo.data import folds, labels, pipeline, schema
+from avemo.data.clips import ClipOptions
+from avemo.runtime import mesh as mesh_lib
+
+
+@dataclasses.dataclass(frozen=True)
+class Feed:
+  """A dataset divided for one run.
+
+  Attributes:
+    dataset: open for reading.
+    labels: the classes of the head.
+    options: how a record becomes a clip.
+    train: records to train on.
+    val: records to choose on; empty where nothing is chosen.
+    batch_size: B over all hosts.
+    seed: of order and draws.
+    workers: processes that decode on each host.
+    balanced: see `pipeline.train_batches`.
+    soft_labels: likewise.
+    shuffle_labels: deal the training labels out anew, by the seed.
+  """
+
+  dataset: Any
+  labels: labels.LabelSpace
+  options: ClipOptions
+  train: np.ndarray
+  val: np.ndarray
+  batch_size: int
+  seed: int
+  workers: int = 0
+  balanced: bool = False
+  soft_labels: str | None = None
+  shuffle_labels: bool = False
+
+  def train_batches(self, first_step: int) -> grain.DatasetIterator:
+    """Batches of this host from `first_step` on."""
+    return pipeline.train_batches(
+      self.dataset,
+      self.train,
+      self.labels,
+      options=self.options,
+      batch_size=self.batch_size,
+      seed=self.seed,
+      first_step=first_step,
+      host=jax.process_index(),
+      num_hosts=jax.process_count(),
+      workers=self.workers,
+      balanced=self.balanced,
+      soft_labels=self.soft_labels,
+      shuffle_labels_seed=self.seed if self.shuffle_labels else None,
+    )
+
+  def train_targets(self) -> np.ndarray:
+    """Targets of the records that are trained on, [N, C]."""
+    table = pipeline.make_table(
+      self.dataset, self.labels, soft_labels=self.soft_labels
+    )
+    records = pipeline.keep_usable(self.dataset, self.train, self.options)
+    return table.target[records]
+
+
+def make_feed(
+  mesh: jax.sharding.Mesh,
+  dataset: Any | None = None,
+  *,
+  seed: int,
+  options: ClipOptions,
+  data_dir: str | os.PathLike | None = None,
+  name: str,
+  protocol: str,
+  fold: int = 0,
+  batch_size: int,
+  workers: int = 0,
+  balanced: bool = False,
+  soft_labels: str | None = None,
+  shuffle_labels: bool = False,
+  refit: bool = False,
+) -> Feed:
+  """Opens a dataset and divides it.
+
+  Args:
+    mesh: over which batches are sharded.
+    dataset: one that is open already; `name` and `data_dir` are then unused.
+    seed: of order and draws.
+    options: how a record becomes a clip.
+    data_dir: where datasets are.
+    name: of the dataset.
+    protocol: of its folds.
+    fold: published number.
+    batch_size: B over all hosts.
+    workers: processes that decode on each host.
+    balanced: as many examples of each class.
+    soft_labels: column with votes.
+    shuffle_labels: a control that must end at chance.
+    refit: train on the validation clips as well, and choose nothing.
+
+  Raises:
+    AvemoError: the data is not there or does not fit.
+  """
+  if dataset is None:
+    dataset = schema.open_dataset(name, data_dir)
+  split = folds.find_split(dataset, protocol, fold)
+  train, val = split.train, split.val
+  if refit:
+    train, val = np.sort(np.concatenate([train, val])), val[:0]
+  elif not len(val):
+    raise errors.AvemoError(
+      f'{protocol}, fold {fold}: no validation clips here to choose on; '
+      'set data.refit=True to train without'
+    )
+  mesh_lib.check_batch_size(batch_size, mesh)
+  return Feed(
+    dataset=dataset,
+    labels=labels.LabelSpace.of(dataset.emotions),
+    options=options,
+    train=train,
+    val=val,
+    batch_size=batch_size,
+    seed=seed,
+    workers=workers,
+    balanced=balanced,
+    soft_labels=soft_labels,
+    shuffle_labels=shuffle_labels,
+  )

@@ -1,0 +1,334 @@
+"""The loop: train a config in a workdir, or go on where it stands."""
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import tqdm
+
+import avemo
+from avemo import errors
+from avemo.evaluate import page, predictions, restore
+from avemo.metrics import classification
+from avemo.runtime import checkpoint as checkpoint_lib
+from avemo.runtime import distributed, preemption, writers
+from avemo.runtime import mesh as mesh_lib
+from avemo.train import control as control_lib
+from avemo.train import run as run_lib
+from avemo.train import settings
+from avemo.train import state as state_lib
+from avemo.train.state import TrainState
+
+PACKAGES = (
+  'jax',
+  'jaxlib',
+  'flax',
+  'optax',
+  'orbax-checkpoint',
+  'grain',
+  'numpy',
+  'tensorflow-datasets',
+  'array-record',
+  'opencv-python-headless',
+)
+
+
+def train(
+  config: Any,
+  workdir: str | os.PathLike,
+  *,
+  dataset: Any | None = None,
+  after_step: Callable[[int], None] | None = None,
+) -> dict[str, Any]:
+  """Trains, or resumes from the latest checkpoint of the workdir.
+
+  A run that was killed at any step and is called again ends with the bits of
+  an unbroken one, on the same devices.
+
+  Args:
+    config: a ConfigDict or a nested dict.
+    workdir: gets `config.json`, `environment.json`, `labels.json`,
+      `metrics.jsonl` and `checkpoints/`.
+    dataset: open already; None opens the one that the config names.
+    after_step: called with the number of finished steps after each.
+
+  Returns:
+    `stopped` ('end', 'early' or 'signal'), `step`, `best_step` and `best`
+    (None where nothing was chosen), `metric`, `num_params`, `seconds`,
+    `workdir`.
+
+  Raises:
+    AvemoError: a wrong config, missing data, a workdir of another config, a
+      damaged checkpoint, or a loss that is not finite.
+  """
+  config = config.to_dict() if hasattr(config, 'to_dict') else dict(config)
+  # What a file gives back, so that a resumed run sees the same.
+  config = json.loads(json.dumps(config))
+  workdir = pathlib.Path(workdir)
+  run_lib.check_sections(config)
+  distributed.start(deterministic=config.get('deterministic', False))
+  run = run_lib.make_run(config, dataset)
+  say(
+    f'training on {len(run.feed.train)} records, choosing on '
+    f'{len(run.feed.val)}; mesh {dict(run.mesh.shape)} of '
+    f'{jax.devices()[0].device_kind}'
+  )
+  with contextlib.ExitStack() as stack:
+    store = checkpoint_lib.Checkpoints(workdir / 'checkpoints', **run.keep)
+    stack.callback(store.close)
+    first_step = store.latest_step() or 0
+    if first_step:
+      check_same_training(workdir, config)
+    if distributed.is_first():
+      write_about(workdir, config, run)
+    state = start_state(run, store, first_step)
+    say(mesh_lib.describe(run.shapes.params, run.placement))
+    writer = writers.make_writer(
+      workdir,
+      first_step=first_step,
+      is_first_process=distributed.is_first(),
+    )
+    stack.callback(writer.close)
+    looped = Loop(run, store, writer, after_step or (lambda step: None))
+    return looped.go(state, first_step) | {'workdir': str(workdir)}
+
+
+@dataclasses.dataclass
+class Loop:
+  """The loop of a run over its steps."""
+
+  run: run_lib.Run
+  store: checkpoint_lib.Checkpoints
+  writer: Any
+  after_step: Callable[[int], None]
+
+  def go(self, state: TrainState, first_step: int) -> dict[str, Any]:
+    """Steps from `first_step` to the end, or to a reason to stop."""
+    began = time.monotonic()
+    stopped = 'early' if bool(state.control['stopped']) else 'end'
+    step = first_step
+    if step >= self.run.steps or stopped == 'early':
+      say(f'nothing left to train: the run ended at step {step}')
+    else:
+      with preemption.StopRequest() as request:
+        state, step, stopped = self._go(state, first_step, request)
+    self.store.wait()
+    control = jax.device_get(state.control)
+    best_step = int(control['best_step'])
+    chosen = best_step >= 0
+    return {
+      'stopped': stopped,
+      'step': step,
+      'best_step': best_step if chosen else None,
+      'best': float(control['best']) if chosen else None,
+      'metric': self.run.choice.metric if self.run.choice else None,
+      'num_params': sum(x.size for x in jax.tree.leaves(state.params)),
+      'seconds': time.monotonic() - began,
+    }
+
+  def _go(
+    self,
+    state: TrainState,
+    first_step: int,
+    request: preemption.StopRequest,
+  ) -> tuple[TrainState, int, str]:
+    run = self.run
+    batches = run.feed.train_batches(first_step)
+    bar = tqdm.tqdm(
+      total=run.steps,
+      initial=first_step,
+      unit='step',
+      # On a terminal alone; a log file gets a line an evaluation.
+      disable=None if distributed.is_first() else True,
+    )
+    try:
+      batch = self._next(batches)
+      for step in range(first_step + 1, run.steps + 1):
+        with jax.transfer_guard('disallow'):
+          state, metrics = run.train_step(state, batch)
+          # Read while the devices work.
+          if step < run.steps:
+            batch = self._next(batches)
+        metrics = self._check(state, step, jax.device_get(metrics))
+        bar.update()
+        if step % run.log_every == 0 or step == run.steps:
+          self._log(step, 'train', metrics)
+        state, stopped = self._decide(state, step, request)
+        self.after_step(step)
+        if stopped:
+          return state, step, stopped
+      return state, run.steps, 'end'
+    finally:
+      bar.close()
+      batches.close()
+
+  def _next(self, batches) -> dict[str, jax.Array]:
+    return mesh_lib.shard_batch(next(batches), self.run.mesh)
+
+  def _check(self, state: TrainState, step: int, metrics: Mapping[str, Any]):
+    """The metrics, or an error that keeps the last good state."""
+    metrics = {name: value.item() for name, value in metrics.items()}
+    if metrics.pop('finite'):
+      return metrics
+    self.store.save(step - 1, state_lib.to_items(state))
+    self.store.wait()
+    norms = ', '.join(
+      f'{name} {metrics[name]:.6g}'
+      for name in ('loss', 'grad_norm', 'param_norm', 'update_norm')
+    )
+    raise errors.AvemoError(
+      f'step {step}: the loss or its gradient is not finite ({norms}); the '
+      f'state before it is saved as step {step - 1}; lower optim.lr, set '
+      'optim.clip or look at the data'
+    )
+
+  def _decide(
+    self, state: TrainState, step: int, request: preemption.StopRequest
+  ) -> tuple[TrainState, str | None]:
+    """Evaluates and saves when it is time; then says whether to stop."""
+    run, found, is_best = self.run, None, False
+    is_last = step == run.steps
+    if run.choice and (step % run.choice.every == 0 or is_last):
+      found = self._evaluate(state, step)
+      control = control_lib.update(
+        jax.device_get(state.control),
+        found[run.choice.metric],
+        step,
+        **run.choice.options,
+      )
+      is_best = int(control['best_step']) == step
+      control = mesh_lib.put(control, run.shardings.control)
+      state = dataclasses.replace(state, control=control)
+    stopped = None
+    if bool(state.control['stopped']):
+      stopped = 'early'
+      say(f'step {step}: stopped early, the metric no longer improves')
+    elif not is_last and self._must_leave(step, request):
+      stopped = 'signal'
+    if stopped or is_best or is_last or step % run.save_every == 0:
+      # After the evaluation, so that the metric travels with the step.
+      self.writer.flush()
+      self.store.save(step, state_lib.to_items(state), found)
+    if stopped == 'signal':
+      self.store.wait()
+      say(
+        f'step {step}: asked to stop; saved, run the same command again to '
+        'go on'
+      )
+    return state, stopped
+
+  def _must_leave(self, step: int, request: preemption.StopRequest) -> bool:
+    # With several processes all must agree on the step; there the signal is
+    # heard by the coordination service.
+    if jax.process_count() > 1:
+      return self.store.reached_preemption(step)
+    return bool(request)
+
+  def _evaluate(self, state: TrainState, step: int) -> dict[str, float]:
+    """Metrics over the validation records."""
+    run = self.run
+    found = predictions.predict_records(
+      run.predict_step,
+      {
+        'params': state.ema if run.averages else state.params,
+        'batch_stats': state.batch_stats,
+      },
+      run.feed.dataset,
+      run.feed.val,
+      run.feed.labels,
+      options=run.feed.options,
+      batch_size=run.feed.batch_size,
+      mesh=run.mesh,
+      workers=run.feed.workers,
+    )
+    counts = classification.confusion(
+      found.emotion, found.prediction, len(run.feed.labels)
+    )
+    metrics = {
+      name: float(compute(counts))
+      for name, compute in classification.METRICS.items()
+    } | {'loss': found.loss}
+    self._log(step, 'val', metrics)
+    say(
+      f'step {step}/{run.steps}: '
+      + ', '.join(f'{name} {value:.4f}' for name, value in metrics.items())
+    )
+    return {f'val/{name}': value for name, value in metrics.items()}
+
+  def _log(self, step: int, part: str, metrics: Mapping[str, float]) -> None:
+    self.writer.write_scalars(
+      step, {f'{part}/{name}': value for name, value in metrics.items()}
+    )
+
+
+def start_state(
+  run: run_lib.Run, store: checkpoint_lib.Checkpoints, first_step: int
+) -> TrainState:
+  """The state of a checkpoint, or the one before the first step."""
+  if not first_step:
+    return run.init()
+  say(f'resuming at step {first_step}')
+  wanted = jax.tree.map(
+    lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
+    run.shapes,
+    run.shardings,
+  )
+  items = store.restore(first_step, state_lib.to_items(wanted))
+  return state_lib.from_items(items, wanted)
+
+
+def check_same_training(workdir: pathlib.Path, config: dict[str, Any]) -> None:
+  """Raises an AvemoError where the workdir belongs to another training."""
+  old = restore.read_json(workdir / 'config.json')
+  differences = settings.find_differences(old, config)
+  if differences:
+    raise errors.AvemoError(
+      f'{workdir} holds a run of another config: {"; ".join(differences)}; '
+      'use another workdir, or that config'
+    )
+
+
+def write_about(
+  workdir: pathlib.Path, config: dict[str, Any], run: run_lib.Run
+) -> None:
+  feed = run.feed
+  about = {
+    'config.json': config,
+    'environment.json': describe_environment(run.mesh),
+    'labels.json': restore.describe_inputs(
+      feed.dataset, feed.labels, feed.options
+    ),
+  }
+  for name, content in about.items():
+    page.write_text(workdir / name, json.dumps(content, indent=1) + '\n')
+
+
+def describe_environment(mesh: jax.sharding.Mesh) -> dict[str, Any]:
+  """Versions and devices."""
+  devices = mesh.devices.flatten()
+  return {
+    'avemo': avemo.__version__,
+    'python': platform.python_version(),
+    'system': platform.platform(),
+    'cpus': os.cpu_count(),
+    'packages': {name: importlib.metadata.version(name) for name in PACKAGES},
+    'backend': jax.default_backend(),
+    'devices': [f'{d.id}: {d.device_kind}' for d in devices],
+    'processes': jax.process_count(),
+    'mesh': dict(mesh.shape),
+    'xla_flags': os.environ.get('XLA_FLAGS', ''),
+  }
+
+
+def say(text: str) -> None:
+  """A note of the first process, above the progress bar."""
+  if distributed.is_first():
+    tqdm.tqdm.write(text)

@@ -1,0 +1,241 @@
+"""Optimisers: schedules, decay by layer, clipping, freezing by name."""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from avemo import errors
+from avemo.runtime import mesh as mesh_lib
+
+Schedule = Callable[[jax.Array], jax.Array]
+
+SCHEDULES = ('cosine', 'linear', 'constant')
+OPTIMIZERS = ('adamw', 'sgd')
+
+# Where the layers of a tower begin; deeper ones count from there.
+EMBEDDINGS = ('patch_embed', 'embedding')
+
+
+def make_schedule(
+  *,
+  steps: int,
+  lr: float,
+  warmup: int = 0,
+  schedule: str = 'cosine',
+  final: float = 0.0,
+) -> Schedule:
+  """Learning rate by the number of finished steps.
+
+  Args:
+    steps: length of the run; the decay ends there.
+    lr: the highest.
+    warmup: steps over which the rate rises linearly; the first step has
+      `lr / warmup`, not 0, for a step of 0 would be lost.
+    schedule: 'cosine', 'linear' or 'constant' after the warm-up.
+    final: what is left at the end, as a share of `lr`.
+  """
+  if schedule not in SCHEDULES:
+    raise errors.AvemoError(
+      f'optim.schedule={schedule!r}: use one of {", ".join(SCHEDULES)}'
+    )
+  if not 0 <= warmup <= steps:
+    raise errors.AvemoError(
+      f'optim.warmup={warmup}: must lie between 0 and steps={steps}'
+    )
+
+  def compute(count):
+    count = jnp.asarray(count, jnp.float32)
+    rise = jnp.minimum((count + 1) / max(warmup, 1), 1.0)
+    passed = jnp.clip((count - warmup) / max(steps - warmup, 1), 0.0, 1.0)
+    if schedule == 'cosine':
+      fall = 0.5 * (1 + jnp.cos(jnp.pi * passed))
+    elif schedule == 'linear':
+      fall = 1 - passed
+    else:
+      fall = jnp.ones_like(passed)
+    return lr * rise * (final + (1 - final) * fall)
+
+  return compute
+
+
+def make_optimizer(
+  params: Any,
+  learning_rate: Schedule,
+  *,
+  name: str = 'adamw',
+  weight_decay: float = 0.0,
+  layer_decay: float = 1.0,
+  clip: float | None = None,
+  freeze: Sequence[str] = (),
+  b1: float = 0.9,
+  b2: float = 0.999,
+  eps: float = 1e-8,
+  momentum: float = 0.9,
+) -> optax.GradientTransformation:
+  """AdamW or SGD with Nesterov momentum; weight decay decoupled in both.
+
+  Args:
+    params: arrays or their shapes, a nested dict.
+    learning_rate: from `make_schedule`.
+    name: 'adamw' or 'sgd'.
+    weight_decay: times the learning rate; not on vectors and tables of
+      positions (see `find_decayed`).
+    layer_decay: factor of the learning rate from a layer to the one below.
+    clip: the largest norm of the gradient, over what is trained.
+    freeze: regexes; a parameter whose whole name one of them matches stays
+      as it is.
+    b1: of AdamW.
+    b2: of AdamW.
+    eps: of AdamW.
+    momentum: of SGD.
+
+  Raises:
+    AvemoError: an unknown optimiser, or a regex that matches no parameter.
+  """
+  if name not in OPTIMIZERS:
+    raise errors.AvemoError(
+      f'optim.name={name!r}: use one of {", ".join(OPTIMIZERS)}'
+    )
+  parts = []
+  if clip is not None:
+    parts.append(optax.clip_by_global_norm(clip))
+  if name == 'adamw':
+    parts.append(optax.scale_by_adam(b1=b1, b2=b2, eps=eps))
+  else:
+    parts.append(optax.trace(decay=momentum, nesterov=True))
+  if weight_decay:
+    parts.append(optax.add_decayed_weights(weight_decay, mask=find_decayed))
+  if layer_decay != 1:
+    multipliers = make_multipliers(params, layer_decay)
+    parts.append(scale_by_name(multipliers))
+  parts.append(optax.scale_by_learning_rate(learning_rate))
+  tx = optax.chain(*parts)
+  frozen = find_frozen(params, freeze)
+  if not any(jax.tree.leaves(frozen)):
+    return tx
+  kinds = jax.tree.map(lambda f: 'frozen' if f else 'trained', frozen)
+  return optax.partition({'trained': tx, 'frozen': optax.set_to_zero()}, kinds)
+
+
+def is_stacked(name: str) -> bool:
+  return re.fullmatch(mesh_lib.STACKED, name) is not None
+
+
+def find_decayed(params: Any) -> Any:
+  """True for leaves whose weights decay: matrices and kernels.
+
+  Not for vectors (biases, norms, tokens), whatever the layer axis and axes of
+  length 1 make of them, nor biases of several axes, nor tables of positions.
+  """
+
+  def decays(path, leaf):
+    name = mesh_lib.name_of(path)
+    shape = leaf.shape[1:] if is_stacked(name) else leaf.shape
+    last = name.split('/')[-1]
+    return (
+      sum(size > 1 for size in shape) > 1
+      and last not in ('bias', 'scale')
+      and 'position' not in last
+    )
+
+  return jax.tree_util.tree_map_with_path(decays, params)
+
+
+def find_frozen(params: Any, freeze: Sequence[str]) -> Any:
+  """True for leaves whose whole name matches one of the regexes.
+
+  Raises:
+    AvemoError: a regex matches no leaf, or nothing is left to train.
+  """
+  paths = jax.tree_util.tree_flatten_with_path(params)[0]
+  names = [mesh_lib.name_of(path) for path, _ in paths]
+  for pattern in freeze:
+    if not any(re.fullmatch(pattern, name) for name in names):
+      raise errors.AvemoError(
+        f'optim.freeze: {pattern!r} matches no parameter; names look like '
+        f'{", ".join(names[:3])}'
+      )
+  frozen = [any(re.fullmatch(p, name) for p in freeze) for name in names]
+  if all(frozen):
+    raise errors.AvemoError('optim.freeze: nothing is left to train')
+  return jax.tree.unflatten(jax.tree.structure(params), frozen)
+
+
+def find_frozen_towers(params: Any, freeze: Sequence[str]) -> tuple[str, ...]:
+  """Top-level names under which every leaf is frozen."""
+  frozen = find_frozen(params, freeze)
+  return tuple(
+    name for name, tree in frozen.items() if all(jax.tree.leaves(tree))
+  )
+
+
+def make_multipliers(
+  params: Any, layer_decay: float
+) -> dict[str, np.ndarray | float]:
+  """Factors of the learning rate by the name of a leaf.
+
+  In a tower of L blocks, block i has `layer_decay ** (L - i)` and what embeds
+  its input `layer_decay ** (L + 1)`; norms after the blocks, fusion and heads
+  have 1, and so have towers that are not stacks of blocks. Stacked leaves have
+  one factor a layer, [L, 1, ...]. Where towers are fused, the audio's blocks
+  are followed by the video's, so both count up to the deeper of the two.
+
+  Args:
+    params: a nested dict, its first level the parts of the model.
+    layer_decay: factor from a layer to the one below.
+  """
+  paths = jax.tree_util.tree_flatten_with_path(params)[0]
+  leaves = {mesh_lib.name_of(path): leaf for path, leaf in paths}
+  depths = {}
+  for name, leaf in leaves.items():
+    if is_stacked(name):
+      depths[name.split('/')[0]] = leaf.shape[0]
+  if 'fusion' in params and depths:
+    deepest = max(depths.values())
+    depths = dict.fromkeys(params, deepest)
+  multipliers = {}
+  for name, leaf in leaves.items():
+    tower, *rest = name.split('/')
+    depth = depths.get(tower)
+    multipliers[name] = 1.0
+    if depth is None:
+      continue
+    if is_stacked(name):
+      factors = layer_decay ** (depth - np.arange(leaf.shape[0]))
+      shape = (-1,) + (1,) * (len(leaf.shape) - 1)
+      multipliers[name] = factors.astype(np.float32).reshape(shape)
+    elif rest and rest[0] in EMBEDDINGS:
+      multipliers[name] = layer_decay ** (depth + 1)
+  return multipliers
+
+
+def scale_by_name(
+  multipliers: dict[str, np.ndarray | float],
+) -> optax.GradientTransformation:
+  """Multiplies each update by the factor of its leaf's name."""
+
+  def scale(path, update):
+    return update * jnp.asarray(multipliers[mesh_lib.name_of(path)])
+
+  return optax.stateless(
+    lambda updates, _: jax.tree_util.tree_map_with_path(scale, updates)
+  )
+
+
+def update_average(
+  average: Any, params: Any, step: jax.Array, decay: float
+) -> Any:
+  """Moves an average of the parameters after step number `step`, from 1.
+
+  It starts as a copy of the parameters, so there is no bias towards 0 to
+  correct; instead the decay rises as (1 + n) / (10 + n), so that the random
+  start is soon forgotten.
+  """
+  step = step.astype(jnp.float32)
+  decay = jnp.minimum(decay, (1 + step) / (10 + step))
+  return jax.tree.map(lambda a, p: decay * a + (1 - decay) * p, average, params)

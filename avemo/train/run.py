@@ -1,0 +1,263 @@
+"""A config made into the parts of a run, before its first step."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from avemo import augment as augment_lib
+from avemo import errors
+from avemo.data.clips import ClipOptions
+from avemo.evaluate import predictions, restore
+from avemo.runtime import mesh as mesh_lib
+from avemo.train import control as control_lib
+from avemo.train import feed as feed_lib
+from avemo.train import losses, optim, settings
+from avemo.train import step as step_lib
+from avemo.train.state import TrainState
+
+SECTIONS = (
+  'seed',
+  'steps',
+  'log_every',
+  'deterministic',
+  'data_dir',
+  'data',
+  'augment',
+  'model',
+  'loss',
+  'optim',
+  'control',
+  'checkpoint',
+  'mesh',
+  'sharding',
+)
+REQUIRED = ('seed', 'steps', 'data', 'model', 'optim')
+
+# Names that an evaluation on validation records measures.
+METRICS = ('val/uar', 'val/war', 'val/f1_macro', 'val/loss')
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+  """When to evaluate, and what to make of it; see `control.update`."""
+
+  every: int
+  metric: str
+  options: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """All parts of a run.
+
+  Attributes:
+    steps: number of steps at the end.
+    log_every: steps between lines of training metrics.
+    mesh: of devices.
+    feed: of batches.
+    model: the module.
+    shapes: of the state.
+    shardings: of the state.
+    placement: of the parameters.
+    init: jitted; from nothing to the state before the first step.
+    train_step: see `step.make_train_step`.
+    predict_step: see `predictions.make_predict_step`.
+    choice: None where nothing is chosen.
+    save_every: steps between checkpoints.
+    keep: arguments of `Checkpoints`.
+    averages: whether evaluation uses the average of the parameters.
+  """
+
+  steps: int
+  log_every: int
+  mesh: jax.sharding.Mesh
+  feed: feed_lib.Feed
+  model: Any
+  shapes: TrainState
+  shardings: TrainState
+  placement: mesh_lib.Placement
+  init: Callable[[], TrainState]
+  train_step: Callable[..., Any]
+  predict_step: predictions.PredictStep
+  choice: Choice | None
+  save_every: int
+  keep: dict[str, Any]
+  averages: bool
+
+
+def check_sections(config: Mapping[str, Any]) -> None:
+  """Raises an AvemoError for a section that is unknown or missing."""
+  settings.check_keys('', config, SECTIONS)
+  missing = [name for name in REQUIRED if name not in config]
+  if missing:
+    raise errors.AvemoError(f'config: {missing[0]!r} is missing')
+  if config['steps'] < 1:
+    raise errors.AvemoError(f'config: steps={config["steps"]}: at least 1')
+  augment_lib.check(config.get('augment'))
+
+
+def make_run(config: Mapping[str, Any], dataset: Any | None = None) -> Run:
+  """Mesh, data, model, optimiser, shardings and steps of a config.
+
+  Args:
+    config: a nested dict.
+    dataset: open already; None opens the one that the config names.
+
+  Raises:
+    AvemoError: what is wrong with the config, or missing on disk.
+  """
+  check_sections(config)
+  seed, steps = config['seed'], config['steps']
+  (options,) = settings.split('mesh', config.get('mesh', {}), mesh_lib.AXES)
+  mesh = mesh_lib.make_mesh(**options)
+  feed = make_feed(config, mesh, dataset)
+  (loss,) = settings.split(
+    'loss', config.get('loss', {}), ('class_weights', 'label_smoothing')
+  )
+  adjust, rate, own = settings.split(
+    'optim',
+    config['optim'],
+    optim.make_optimizer,
+    [k for k in settings.find_keys(optim.make_schedule) if k != 'steps'],
+    ('accumulate', 'ema'),
+  )
+  learning_rate = optim.make_schedule(steps=steps, **rate)
+  make_model = lambda frozen: restore.make_model(
+    config['model'],
+    num_classes=len(feed.labels),
+    augment=config.get('augment'),
+    frozen=frozen,
+  )
+  model = make_model(())
+  params = jax.eval_shape(
+    restore.make_init(model, feed.options), jax.random.key(0)
+  )['params']
+  towers = optim.find_frozen_towers(params, adjust.get('freeze', ()))
+  model = make_model(tuple(t for t in towers if t in feed.options.use))
+  tx = optim.make_optimizer(params, learning_rate, **adjust)
+  choice, mode = make_choice(config, feed)
+  init = make_init(model, tx, feed.options, seed, own.get('ema', 0), mode)
+  shapes = jax.eval_shape(init)
+  placement = mesh_lib.place_params(
+    shapes.params, mesh, config.get('sharding', ())
+  )
+  shardings = mesh_lib.place_like(shapes, shapes.params, placement)
+  save_every, keep = make_keep(config, choice, mode)
+  train_step = step_lib.make_train_step(
+    model,
+    tx,
+    learning_rate,
+    shardings,
+    seed=seed,
+    augment=config.get('augment'),
+    class_weights=losses.weigh_classes(
+      loss.get('class_weights'), feed.train_targets()
+    ),
+    label_smoothing=loss.get('label_smoothing', 0.0),
+    **own,
+  )
+  return Run(
+    steps=steps,
+    log_every=config.get('log_every', 10),
+    mesh=mesh,
+    feed=feed,
+    model=model,
+    shapes=shapes,
+    shardings=shardings,
+    placement=placement,
+    init=jax.jit(init, out_shardings=shardings),
+    train_step=train_step,
+    predict_step=predictions.make_predict_step(model, mesh),
+    choice=choice,
+    save_every=save_every,
+    keep=keep,
+    averages=bool(own.get('ema')),
+  )
+
+
+def make_feed(
+  config: Mapping[str, Any], mesh: jax.sharding.Mesh, dataset: Any | None
+) -> feed_lib.Feed:
+  clip_keys = [f.name for f in dataclasses.fields(ClipOptions)]
+  clip_keys.remove('use')
+  own = settings.find_keys(feed_lib.make_feed)
+  own = [k for k in own if k not in ('seed', 'options', 'data_dir')]
+  clip, data = settings.split('data', config['data'], clip_keys, own)
+  for key in ('name', 'protocol', 'batch_size'):
+    if key not in data:
+      raise errors.AvemoError(f"config: 'data.{key}' is missing")
+  options = ClipOptions(
+    use=tuple(config['model'].get('use', ())) or USE, **clip
+  )
+  return feed_lib.make_feed(
+    mesh,
+    dataset,
+    seed=config['seed'],
+    options=options,
+    data_dir=config.get('data_dir'),
+    **data,
+  )
+
+
+USE = ClipOptions().use
+
+
+def make_init(
+  model: Any, tx: Any, options: ClipOptions, seed: int, ema: float, mode: str
+) -> Callable[[], TrainState]:
+  init_model = restore.make_init(model, options)
+
+  def init() -> TrainState:
+    variables = init_model(jax.random.key(seed))
+    params = variables['params']
+    return TrainState(
+      step=np.int32(0),
+      params=params,
+      batch_stats=variables['batch_stats'],
+      opt_state=tx.init(params),
+      ema=params if ema else {},
+      control=control_lib.start(mode=mode),
+    )
+
+  return init
+
+
+def make_choice(
+  config: Mapping[str, Any], feed: feed_lib.Feed
+) -> tuple[Choice | None, str]:
+  """When and by what to choose, and whether more is better."""
+  options, own = settings.split(
+    'control',
+    config.get('control', {}),
+    control_lib.update,
+    ('evaluate_every', 'metric'),
+  )
+  metric = own.get('metric', restore.DEFAULT_METRIC)
+  settings.check_value('control.metric', metric, METRICS)
+  mode = options.get('mode', 'max')
+  if not len(feed.val):
+    return None, mode
+  every = own.get('evaluate_every', 100)
+  if every < 1:
+    raise errors.AvemoError(f'control.evaluate_every={every}: at least 1')
+  return Choice(every, metric, options), mode
+
+
+def make_keep(
+  config: Mapping[str, Any], choice: Choice | None, mode: str
+) -> tuple[int, dict[str, Any]]:
+  """Steps between checkpoints, and which of them are kept."""
+  keep, own = settings.split(
+    'checkpoint',
+    config.get('checkpoint', {}),
+    ('keep_latest', 'keep_best', 'keep_every'),
+    ('every',),
+  )
+  every = own.get('every', 100)
+  if every < 1:
+    raise errors.AvemoError(f'checkpoint.every={every}: at least 1')
+  metric = choice.metric if choice else None
+  return every, keep | {'metric': metric, 'mode': mode}

@@ -1,0 +1,186 @@
+"""One jitted, sharded step: augment, differentiate, update, measure."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import NamedSharding, PartitionSpec
+
+from avemo import augment as augment_lib
+from avemo import errors
+from avemo.runtime import mesh as mesh_lib
+from avemo.train import losses, optim
+from avemo.train.state import TrainState
+
+Batch = Mapping[str, jax.Array]
+Metrics = dict[str, jax.Array]
+
+
+def make_train_step(
+  model: Any,
+  tx: optax.GradientTransformation,
+  learning_rate: optim.Schedule,
+  shardings: TrainState,
+  *,
+  seed: int,
+  augment: Mapping[str, Any] | None = None,
+  class_weights: np.ndarray,
+  label_smoothing: float = 0.0,
+  accumulate: int = 1,
+  ema: float = 0.0,
+) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
+  """The step; it donates its state.
+
+  A step whose loss, gradient or update is not finite leaves the state as it
+  was, to the step number, and says so in its metrics.
+
+  Args:
+    model: `apply(variables, batch, train=True)` gives a dict with `emotion`.
+    tx: the optimiser.
+    learning_rate: its schedule.
+    shardings: of the state, which keeps them.
+    seed: with the step's number it fixes all draws.
+    augment: of `augment.augment_inputs`.
+    class_weights: float32 [C].
+    label_smoothing: see `losses.cross_entropy`.
+    accumulate: microbatches over which a batch's gradient is summed; each has
+      its own draws of dropout, and its own batch statistics where the model
+      has any.
+    ema: decay of the parameters' average; 0 keeps none.
+
+  Returns:
+    From state and batch to the new state and scalars: `loss`, `accuracy`,
+    `grad_norm`, `param_norm`, `update_norm`, `learning_rate`, `finite`.
+  """
+  mesh = shardings.step.mesh
+  everywhere = mesh_lib.replicated(mesh)
+
+  def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+    # The draws of step n depend on the seed and n alone, so that a resumed
+    # run matches an unbroken one.
+    key = jax.random.fold_in(jax.random.key(seed), state.step)
+    augment_key, dropout_key = jax.random.split(key)
+    batch = augment_lib.augment_inputs(augment_key, dict(batch), augment)
+    weights = losses.weigh_examples(batch, class_weights)
+    # Over the whole batch, so that microbatches of rare classes weigh as they
+    # do in one large batch.
+    batch = batch | {'share': weights / jnp.maximum(weights.sum(), 1e-9)}
+
+    def compute_loss(params, batch_stats, part, key):
+      outputs, updated = model.apply(
+        {'params': params, 'batch_stats': batch_stats},
+        {k: v for k, v in part.items() if k != 'share'},
+        train=True,
+        rngs={'dropout': key},
+        mutable=['batch_stats'],
+      )
+      each = losses.cross_entropy(
+        outputs['emotion'],
+        part['target'],
+        part['class_mask'],
+        label_smoothing=label_smoothing,
+      )
+      hits = count_hits(outputs['emotion'], part)
+      loss = (part['share'] * each).sum()
+      return loss, (updated.get('batch_stats', batch_stats), hits)
+
+    (loss, (batch_stats, hits)), grads = accumulate_gradients(
+      compute_loss, state, batch, dropout_key, accumulate, mesh
+    )
+    updates, opt_state = tx.update(grads, state.opt_state, state.params)
+    scale = state.control['scale']
+    updates = jax.tree.map(lambda u: u * scale, updates)
+    params = optax.apply_updates(state.params, updates)
+    metrics = {
+      'loss': loss,
+      'accuracy': hits / jnp.maximum((weights > 0).sum(), 1),
+      'grad_norm': optax.tree.norm(grads),
+      'param_norm': optax.tree.norm(params),
+      'update_norm': optax.tree.norm(updates),
+      'learning_rate': learning_rate(state.step) * scale,
+    }
+    finite = jnp.isfinite(loss)
+    for name in ('grad_norm', 'update_norm'):
+      finite &= jnp.isfinite(metrics[name])
+    average = state.ema
+    if ema:
+      average = optim.update_average(state.ema, params, state.step + 1, ema)
+    new = TrainState(
+      step=state.step + 1,
+      params=params,
+      batch_stats=batch_stats,
+      opt_state=opt_state,
+      ema=average,
+      control=state.control,
+    )
+    new = jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, state)
+    return new, metrics | {'finite': finite}
+
+  return jax.jit(step, donate_argnums=0, out_shardings=(shardings, everywhere))
+
+
+def count_hits(logits: jax.Array, batch: Batch) -> jax.Array:
+  """How many labelled examples have their largest logit where the target is."""
+  kept = jnp.where(batch['class_mask'], logits, -jnp.inf)
+  target = batch['target']
+  right = kept.argmax(-1) == target.argmax(-1)
+  return (right & (target.sum(-1) > 0) & batch['mask']).sum()
+
+
+def accumulate_gradients(
+  compute_loss: Callable[..., Any],
+  state: TrainState,
+  batch: Batch,
+  key: jax.Array,
+  count: int,
+  mesh: jax.sharding.Mesh,
+) -> tuple[tuple[jax.Array, tuple[Any, jax.Array]], Any]:
+  """The loss and its gradient over a batch, `count` parts at a time.
+
+  Args:
+    compute_loss: from params, batch_stats, a part of the batch and a key to
+      the part's loss, which sum to the batch's, and (batch_stats, hits).
+    state: holds the parameters and statistics.
+    batch: arrays [B, ...].
+    key: of the draws.
+    count: of parts.
+    mesh: over which the batch is sharded.
+
+  Returns:
+    ((loss, (batch_stats, hits)), gradient).
+  """
+  differentiate = jax.value_and_grad(compute_loss, has_aux=True)
+  if count == 1:
+    return differentiate(state.params, state.batch_stats, batch, key)
+  size = len(batch['mask'])
+  if size % (count * mesh.size):
+    raise errors.AvemoError(
+      f'batch_size={size} cannot be split into accumulate={count} parts over '
+      f'{mesh.size} devices; use a multiple of {count * mesh.size}'
+    )
+  sharding = NamedSharding(mesh, PartitionSpec(None, mesh_lib.AXES))
+
+  def divide(value):
+    # Every count-th row: the rows of a part lie where they lay before.
+    parts = value.reshape(size // count, count, *value.shape[1:])
+    return jax.lax.with_sharding_constraint(parts.swapaxes(0, 1), sharding)
+
+  def add(carry, xs):
+    loss, grads, batch_stats, hits = carry
+    number, part = xs
+    (part_loss, (batch_stats, part_hits)), part_grads = differentiate(
+      state.params, batch_stats, part, jax.random.fold_in(key, number)
+    )
+    grads = jax.tree.map(jnp.add, grads, part_grads)
+    return (loss + part_loss, grads, batch_stats, hits + part_hits), None
+
+  zeros = jax.tree.map(jnp.zeros_like, state.params)
+  start = (jnp.float32(0), zeros, state.batch_stats, jnp.int32(0))
+  parts = {name: divide(value) for name, value in batch.items()}
+  (loss, grads, batch_stats, hits), _ = jax.lax.scan(
+    add, start, (jnp.arange(count), parts)
+  )
+  return (loss, (batch_stats, hits)), grads
