@@ -57,6 +57,7 @@ class Emotion(nn.Module):
       arguments; not in use with one modality.
     heads: names of the outputs, out of `heads.NAMES`.
     dropout: rate on the feature before a head, in training.
+    frozen: modalities whose tower is not trained: it runs as in evaluation.
     dtype: compute dtype, such as 'bfloat16'. Parameters, statistics, softmax
       and logits stay float32.
   """
@@ -70,6 +71,7 @@ class Emotion(nn.Module):
   fusion: Any = NO_OPTIONS
   heads: tuple[str, ...] = ('emotion',)
   dropout: float = 0.0
+  frozen: tuple[str, ...] = ()
   dtype: Any = 'float32'
 
   def __post_init__(self):
@@ -89,6 +91,7 @@ class Emotion(nn.Module):
     # One order, whatever the config's, so that parameters have one meaning.
     self.use = tuple(name for name in MODALITIES if name in self.use)
     self.heads = tuple(self.heads)
+    self.frozen = tuple(self.frozen)
     video = read_section('video', self.video, VIDEO_TOWERS)
     audio = read_section('audio', self.audio, AUDIO_TOWERS)
     join = read_fusion(self.fusion)
@@ -141,12 +144,14 @@ class Emotion(nn.Module):
   ) -> dict[str, jax.Array]:
     """A feature [B, D] from each tower in use."""
     pooled = {}
+    trains = self._find_trained(train)
     if self.video is not None:
       frames = videomae.normalize(batch['frames'])
-      pooled['video'] = self.video.pool(self.video(frames, train=train))
+      tokens = self.video(frames, train=trains['video'])
+      pooled['video'] = self.video.pool(tokens)
     if self.audio is not None:
       sound = self._read_speech(batch, train)
-      tokens = self.audio(*sound, train=train)
+      tokens = self.audio(*sound, train=trains['audio'])
       pooled['audio'] = self.audio.pool(tokens, sound[1])
     return pooled
 
@@ -159,15 +164,22 @@ class Emotion(nn.Module):
     """One feature [B, D] from tokens that meet in the video's encoder."""
     join_at = self.fusion.join_at
     encoder = self.video.encoder
+    trains = self._find_trained(train)
     frames = videomae.normalize(batch['frames'])
     tokens = {
-      'video': encoder(self.video.embed(frames), train=train, stop=join_at),
+      'video': encoder(
+        self.video.embed(frames), train=trains['video'], stop=join_at
+      ),
       'audio': self.audio.begin(
-        *self._read_speech(batch, train), stop=join_at, train=train
+        *self._read_speech(batch, train), stop=join_at, train=trains['audio']
       ),
     }
     joined = self.fusion(tokens, present)
-    return self.video.pool(encoder(joined, train=train, start=join_at))
+    joined = encoder(joined, train=trains['video'], start=join_at)
+    return self.video.pool(joined)
+
+  def _find_trained(self, train: bool) -> dict[str, bool]:
+    return {name: train and name not in self.frozen for name in MODALITIES}
 
   def _read_speech(
     self, batch: Mapping[str, jax.Array], train: bool
