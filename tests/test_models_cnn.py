@@ -41,9 +41,10 @@ def init(tower, *inputs):
 
 
 def evaluate(tower, variables, *inputs):
-  return jax.jit(lambda v, *x: tower.apply(v, *x, method=both))(
-    variables, *inputs
-  )
+  def call(variables, *x):
+    return tower.apply(variables, *x, method=both)
+
+  return jax.device_get(jax.jit(call)(variables, *inputs))
 
 
 def train(tower, variables, *inputs):
@@ -52,7 +53,7 @@ def train(tower, variables, *inputs):
       variables, *x, method=both, train=True, mutable=['batch_stats']
     )
 
-  return jax.jit(call)(variables, *inputs)
+  return jax.device_get(jax.jit(call)(variables, *inputs))
 
 
 def reference_block(x, p, statistics, *, train):
@@ -173,7 +174,7 @@ def test_clip_without_a_frame_gives_finite_features_and_gradients():
       )
       return jnp.square(feature).sum()
 
-    grads = jax.jit(jax.grad(loss))(variables['params'])
+    grads = jax.device_get(jax.jit(jax.grad(loss))(variables['params']))
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(grads))
 
 
@@ -229,7 +230,9 @@ def test_tokens_for_a_join_carry_their_place_in_time():
   spectrogram = draw(2, 9, 6)
   variables = init(tower, spectrogram)
   tokens, _ = evaluate(tower, variables, spectrogram)
-  placed = tower.apply(variables, spectrogram, stop=0, method='begin')
+  placed = jax.jit(lambda v, x: tower.apply(v, x, stop=0, method='begin'))(
+    variables, spectrogram
+  )
   table = positions.sincos_table(3, 6)
   np.testing.assert_allclose(placed - tokens, [table] * 2, atol=1e-5)
 
