@@ -17,12 +17,10 @@ import numpy as np
 
 from avemo import errors
 from avemo.media import container as containers
+from avemo.media import sound
 
 # Times in files are rounded, in FLV to a millisecond.
 _TIME_TOLERANCE = 1.5e-3
-
-# Sound is moved when it strays this far from its stated times, in seconds.
-_MAX_DRIFT = 0.1
 
 # A window that starts later than this, in seconds, is sought, not read up to.
 _SEEK_AFTER = 10.0
@@ -77,8 +75,8 @@ def probe(path: str | os.PathLike) -> MediaInfo:
   Raises:
     MediaError: when neither can be decoded.
   """
-  picture, sound = _first(path, 'video'), _first(path, 'audio')
-  if picture is None and sound is None:
+  picture, voice = _first(path, 'video'), _first(path, 'audio')
+  if picture is None and voice is None:
     raise errors.MediaError(
       path, 'holds neither pictures nor sound that can be decoded'
     )
@@ -96,17 +94,17 @@ def probe(path: str | os.PathLike) -> MediaInfo:
     return MediaInfo(
       path=os.fspath(path),
       has_video=picture is not None,
-      has_audio=sound is not None,
+      has_audio=voice is not None,
       width=width,
       height=height,
       fps=fps,
       duration=duration,
       num_frames=round(duration * fps),
       rotation=rotation,
-      sample_rate=sound.sample_rate if sound is not None else 0,
-      channels=sound.layout.nb_channels if sound is not None else 0,
+      sample_rate=voice.sample_rate if voice is not None else 0,
+      channels=voice.layout.nb_channels if voice is not None else 0,
       video_codec=video.codec_context.name if picture is not None else '',
-      audio_codec=audio.codec_context.name if sound is not None else '',
+      audio_codec=audio.codec_context.name if voice is not None else '',
     )
 
 
@@ -314,7 +312,7 @@ def stream_audio(
     video = containers.video_stream(container)
     origin = containers.start_time(stream if video is None else video)
     pieces, size, found = [], 0, False
-    for piece in _placed_sound(container, stream, origin, sample_rate):
+    for piece in sound.place(container, stream, origin, sample_rate):
       found = True
       pieces.append(piece)
       size += len(piece)
@@ -354,85 +352,3 @@ def _has_packets(path) -> bool:
     stream = containers.audio_stream(container)
     packets = containers.read_packets(container, stream)
     return any(packet.size for packet in packets)
-
-
-def _placed_sound(container, stream, origin, sample_rate):
-  """Yields pieces of samples so that they lie at the file's stated times."""
-  resample = _Resampler(sample_rate)
-  cut = 0  # Samples still to be dropped, from before the first picture.
-  expected = None
-  for frame in containers.decode(container, stream):
-    if not frame.samples or not frame.sample_rate:
-      continue
-    stated = frame.time
-    if expected is None:
-      lead = 0.0 if stated is None else stated - origin
-      lead = lead if abs(lead) <= containers.MAX_GAP else 0.0
-      expected = stated = origin + lead if stated is None else stated
-      cut = max(0, round(-lead * sample_rate))
-      if lead > 0:
-        yield np.zeros(round(lead * sample_rate), np.float32)
-    elif stated is not None and abs(stated - expected) > _MAX_DRIFT:
-      # A step back, or a leap, is a broken clock: the samples are all there.
-      if expected < stated <= expected + containers.MAX_GAP:
-        piece = np.concatenate(
-          [
-            resample.flush(),
-            np.zeros(round((stated - expected) * sample_rate), np.float32),
-          ]
-        )
-        cut, piece = _cut(cut, piece)
-        yield piece
-      expected = stated
-    expected += frame.samples / frame.sample_rate
-    cut, piece = _cut(cut, resample(frame))
-    yield piece
-  if expected is not None:
-    yield _cut(cut, resample.flush())[1]
-
-
-def _cut(cut, piece):
-  return max(0, cut - len(piece)), piece[cut:]
-
-
-class _Resampler:
-  """Decoded sound frames to mono samples at one rate."""
-
-  def __init__(self, sample_rate):
-    self._sample_rate = sample_rate
-    self._form = None
-    self._resampler = None
-
-  def __call__(self, frame) -> np.ndarray:
-    """The samples, float32 [n], that this frame completes."""
-    form = (frame.format.name, frame.layout.name, frame.sample_rate)
-    tail = self.flush() if form != self._form else np.zeros(0, np.float32)
-    if self._resampler is None:
-      self._form = form
-      self._resampler = av.AudioResampler(
-        format='fltp', layout=frame.layout, rate=self._sample_rate
-      )
-    frame.pts = None
-    try:
-      frames = self._resampler.resample(frame)
-    except (av.error.FFmpegError, ValueError):
-      frames = []
-    return np.concatenate([tail, _to_mono(frames)])
-
-  def flush(self) -> np.ndarray:
-    """The samples still inside, float32 [n]; the next frame starts afresh."""
-    if self._resampler is None:
-      return np.zeros(0, np.float32)
-    frames = self._resampler.resample(None)
-    self._resampler = None
-    return _to_mono(frames)
-
-
-def _to_mono(frames) -> np.ndarray:
-  """The mean of the channels: FFmpeg's own downmix of floats is too loud."""
-  if not frames:
-    return np.zeros(0, np.float32)
-  planes = np.concatenate([frame.to_ndarray() for frame in frames], axis=1)
-  # Broken streams of floating-point samples hold NaN and huge values.
-  samples = np.nan_to_num(planes).clip(-1, 1).mean(axis=0)
-  return samples.astype(np.float32, copy=False)

@@ -55,6 +55,7 @@ def render(
   draw_at: Callable[[decode.Frame], Sequence[Overlay]],
   *,
   max_side: int | None = None,
+  sound: str | os.PathLike | None = None,
 ) -> int:
   """Writes the film again as H.264 in MP4, with overlays and its own sound.
 
@@ -67,6 +68,7 @@ def render(
     draw_at: overlays of a frame; called once a frame, in order.
     max_side: as for `decode.read_frames`; overlays are in the pixels of the
       frames so read.
+    sound: a file whose sound takes the place of the film's own.
 
   Returns:
     The number of frames written.
@@ -76,8 +78,8 @@ def render(
   """
   frames = decode.read_frames(source, max_side=max_side)
   first = next(frames)
-  copied = can_copy_sound(source)
-  speech = None if copied else _decoded_sound(source)
+  copied = sound is None and can_copy_sound(source)
+  speech = None if copied else _decoded_sound(sound or source)
   with (
     containers.open_media(source) as container,
     encode.MediaWriter(
@@ -88,18 +90,18 @@ def render(
       sample_rate=None if speech is None else _SOUND_RATE,
     ) as writer,
   ):
-    sound = iter(())
+    pieces = iter(())
     if copied:
-      sound = _copy_sound(container, writer.container)
+      pieces = _copy_sound(container, writer.container)
     elif speech is not None:
-      sound = _encode_sound(speech, writer)
-    count, heard = 0, next(sound, None)
+      pieces = _encode_sound(speech, writer)
+    count, heard = 0, next(pieces, None)
     for frame in itertools.chain((first,), frames):
       writer.write_frame(draw(frame.image, draw_at(frame)), frame.time)
       count += 1
       while heard is not None and heard <= frame.time:
-        heard = next(sound, None)
-    for _ in sound:
+        heard = next(pieces, None)
+    for _ in pieces:
       pass
   return count
 

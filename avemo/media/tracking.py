@@ -7,12 +7,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from avemo.media import faces
-
-# Width in pixels to which a face is brought for matching, and the part of
-# its width by which it may move from one picture to the next.
-_TEMPLATE_SIDE = 40
-_REACH = 0.35
+from avemo.media import faces, matching
 
 # A face whose picture fits the next one less than this is lost.
 _MIN_MATCH = 0.6
@@ -20,7 +15,6 @@ _MIN_MATCH = 0.6
 # A face that comes back where one was lost is the same person when the two
 # look alike by this correlation; behind a cut stands another one.
 _MIN_LIKENESS = 0.6
-_LIKENESS_SIDE = 24
 
 # Boxes that overlap by this share (intersection over union) are one face.
 _MIN_OVERLAP = 0.3
@@ -145,7 +139,7 @@ class Tracker:
     return [person for person in self._people if not person.lost]
 
   def _follow(self, person, grey):
-    shift, person.score = match(self._previous, grey, person.box)
+    shift, person.score = matching.match(self._previous, grey, person.box)
     if person.score < _MIN_MATCH:
       person.lost = True
       return
@@ -155,13 +149,18 @@ class Tracker:
 
   def _detect(self, image, grey):
     found = self._detector.detect(image)
-    looks = [_looks(grey, detection.box) for detection in found]
+    looks = [matching.appearance(grey, detection.box) for detection in found]
     pairs = sorted(
       (
-        (person.lost, -overlap(person.box, detection.box), order, number)
+        (
+          person.lost,
+          -matching.overlap(person.box, detection.box),
+          order,
+          number,
+        )
         for order, person in enumerate(self._people)
         for number, detection in enumerate(found)
-        if overlap(person.box, detection.box) >= _MIN_OVERLAP
+        if matching.overlap(person.box, detection.box) >= _MIN_OVERLAP
         and not (
           person.lost
           and float(np.mean(person.looks * looks[number])) < _MIN_LIKENESS
@@ -186,7 +185,7 @@ class Tracker:
       if order not in seen:
         person.missed += 1
         doubled = any(
-          overlap(person.box, self._people[other].box) >= _MIN_OVERLAP
+          matching.overlap(person.box, self._people[other].box) >= _MIN_OVERLAP
           for other in seen
         )
         unbelieved = person.rounds < _MIN_ROUNDS
@@ -197,7 +196,7 @@ class Tracker:
 
   def _welcome(self, detection, looks):
     if any(
-      overlap(person.box, detection.box) >= _MIN_OVERLAP
+      matching.overlap(person.box, detection.box) >= _MIN_OVERLAP
       for person in self._people
       if not person.lost
     ):
@@ -228,19 +227,6 @@ def _take(person, detection, looks):
   person.missed = 0
 
 
-def _looks(grey, box) -> np.ndarray:
-  """A small picture of the face, of mean 0 and variance 1."""
-  low = np.maximum(np.round(box[:2]).astype(int), 0)
-  high = np.maximum(np.round(box[:2] + box[2:]).astype(int), low + 1)
-  patch = grey[low[1] : high[1], low[0] : high[0]]
-  if not patch.size:
-    return np.zeros((_LIKENESS_SIDE, _LIKENESS_SIDE))
-  patch = cv2.resize(
-    patch, (_LIKENESS_SIDE, _LIKENESS_SIDE), interpolation=cv2.INTER_AREA
-  ).astype(np.float64)
-  return (patch - patch.mean()) / max(patch.std(), 1.0)
-
-
 def _smooth(person):
   """Moves the shown box towards the raw one: the size slower than the place.
 
@@ -251,75 +237,6 @@ def _smooth(person):
   centre = old[:2] + old[2:] / 2
   centre = centre + _PLACE_WEIGHT * (new[:2] + new[2:] / 2 - centre)
   person.smooth = np.concatenate([centre - size / 2, size]).astype(np.float32)
-
-
-def overlap(a: np.ndarray, b: np.ndarray) -> float:
-  """Intersection over union of two boxes x, y, width, height."""
-  low = np.maximum(a[:2], b[:2])
-  high = np.minimum(a[:2] + a[2:], b[:2] + b[2:])
-  common = float(np.prod(np.maximum(high - low, 0)))
-  union = float(np.prod(a[2:]) + np.prod(b[2:])) - common
-  return common / union if union > 0 else 0.0
-
-
-def match(
-  before: np.ndarray, after: np.ndarray, box: np.ndarray
-) -> tuple[np.ndarray, float]:
-  """Finds the contents of a box again in the next picture.
-
-  Args:
-    before: uint8 [H, W] grey picture.
-    after: the next one, of the same size.
-    box: float32 [4], x, y, width, height in pixels in the first.
-
-  Returns:
-    The shift, float32 [2] in pixels, and the normalised correlation in
-    [-1, 1] there; -1 where the box lies outside the picture.
-  """
-  scale = min(1.0, _TEMPLATE_SIDE / box[2])
-  reach = np.ceil(_REACH * box[2:]).astype(int)
-  limit = np.array(before.shape[::-1])
-  low = np.clip(np.round(box[:2]).astype(int), 0, limit)
-  high = np.clip(np.round(box[:2] + box[2:]).astype(int), 0, limit)
-  if min(high - low) < 8:
-    return np.zeros(2, np.float32), -1.0
-  # The same grid under both, so that a face at rest matches at shift zero.
-  first = np.maximum(low - reach, 0)
-  last = np.minimum(high + reach, limit)
-  size = np.maximum(np.round((last - first) * scale).astype(int), 1)
-  ratio = size / (last - first)
-  window = [slice(first[1], last[1]), slice(first[0], last[0])]
-  old, new = (
-    cv2.resize(
-      image[tuple(window)], size.tolist(), interpolation=cv2.INTER_AREA
-    )
-    for image in (before, after)
-  )
-  start = np.round((low - first) * ratio).astype(int)
-  stop = np.maximum(np.round((high - first) * ratio).astype(int), start + 4)
-  template = old[start[1] : stop[1], start[0] : stop[0]]
-  if template.std() < 1:
-    # A flat patch has no correlation: it can neither be followed nor lost.
-    still = float(np.abs(old.astype(int) - new).mean()) < 4
-    return np.zeros(2, np.float32), 1.0 if still else -1.0
-  fit = cv2.matchTemplate(new, template, cv2.TM_CCOEFF_NORMED)
-  _, best, _, place = cv2.minMaxLoc(fit)
-  peak = np.array(place) + _subpixel(fit, place)
-  return ((peak - start) / ratio).astype(np.float32), float(best)
-
-
-def _subpixel(fit, place):
-  """Offset [2] of the top of the parabolas through the peak of `fit`."""
-  column, row = place
-  offsets = []
-  for line, at in ((fit[row], column), (fit[:, column], row)):
-    offset = 0.0
-    if 0 < at < len(line) - 1:
-      left, middle, right = line[at - 1 : at + 2].astype(np.float64)
-      curve = left - 2 * middle + right
-      offset = (left - right) / (2 * curve) if curve < -1e-9 else 0.0
-    offsets.append(np.clip(offset, -0.5, 0.5))
-  return np.array(offsets)
 
 
 def track_faces(
