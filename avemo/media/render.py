@@ -122,7 +122,7 @@ def can_copy_sound(path: str | os.PathLike) -> bool:
     for packet in containers.read_packets(container, stream):
       if not packet.size:
         continue
-      if packet.dts is None or packet.is_corrupt:
+      if None in (packet.pts, packet.dts) or packet.is_corrupt:
         return False
       time = float(packet.dts * packet.time_base)
       if last is None and not -1 < time - origin < containers.MAX_GAP:
