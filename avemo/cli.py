@@ -71,9 +71,10 @@ def run_protocols(args) -> None:
   if args.names:
     rows = protocols.rows_from_names(corpus, args.names)
   elif args.data_dir:
-    from avemo.data import schema
+    from avemo.data import folds, schema
 
-    rows = schema.open_dataset(f'{corpus}_av', args.data_dir).rows
+    dataset = schema.open_dataset(f'{corpus}_av', args.data_dir)
+    rows = folds.make_rows(dataset.index)
   else:
     rows = protocols.rows_of_corpus(corpus)
   print(protocols.describe(args.name, rows, as_json=args.json))

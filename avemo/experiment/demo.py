@@ -8,8 +8,8 @@ import time
 
 import avemo
 from avemo import errors, simulate
-from avemo.data import schema
-from avemo.evaluate import page, plots, run
+from avemo.data import folds, schema
+from avemo.evaluate import page, plots, run, table
 from avemo.experiment import configs
 from avemo.predict import predictor
 from avemo.train import loop
@@ -88,17 +88,19 @@ def run_demo(
     if summary.get('stopped') == 'signal':
       raise errors.AvemoError('stopped; run the same command again to go on')
     metrics = run.evaluate(workdir, checkpoint='best', split='test')
-    best = find_oracle(raw, workdir, modalities, control)
-    results.append({
-      'name': name,
-      'modalities': modalities,
-      'fusion': fusion,
-      'uar': metrics['uar'],
-      'war': metrics['war'],
-      'oracle_uar': best,
-      'seconds': round(time.monotonic() - before, 1),
-      'parameters': summary['num_params'],
-    })
+    best = find_oracle(raw, workdir, modalities)
+    results.append(
+      {
+        'name': name,
+        'modalities': modalities,
+        'fusion': fusion,
+        'uar': metrics['uar'],
+        'war': metrics['war'],
+        'oracle_uar': best,
+        'seconds': round(time.monotonic() - before, 1),
+        'parameters': summary['num_params'],
+      }
+    )
   tell(started, 'reading a film of a test speaker')
   film = find_film(raw, data_dir)
   failed = predictor.predict_files(
@@ -140,12 +142,9 @@ def find_config() -> pathlib.Path:
   )
 
 
-def find_oracle(raw, workdir, modalities, control) -> float:
+def find_oracle(raw, workdir, modalities) -> float:
   """The best UAR that the evidence in these modalities allows, on the test."""
-  scored = json.loads((workdir / 'eval/test/metrics.json').read_text())
-  if control == 'shuffled-labels':
-    return 1 / len(scored['labels'])
-  clips = run.read_predictions(workdir / 'eval/test/predictions.csv').clip_id
+  clips = table.read(workdir / 'eval/test/predictions.csv').clip_id
   best = simulate.oracle(raw, clips)
   return best['both' if len(modalities) == 2 else modalities[0]]
 
@@ -153,8 +152,12 @@ def find_oracle(raw, workdir, modalities, control) -> float:
 def find_film(raw: pathlib.Path, data_dir: pathlib.Path) -> pathlib.Path:
   """A film of the first test speaker, one that is not neutral."""
   dataset = schema.open_dataset('crema_d_av', data_dir)
-  fold = dataset.make_fold(PROTOCOL, FOLD)
-  clip = next(c for c in fold.test if '_NEU_' not in c)
+  test = folds.find_split(dataset, PROTOCOL, FOLD).test
+  clip = next(
+    str(dataset.index['clip_id'][record])
+    for record in test
+    if dataset.index['emotion'][record] != 'neutral'
+  )
   return raw / 'VideoFlash' / f'{clip}.flv'
 
 
@@ -176,7 +179,7 @@ def report(out, results, film, seed, control, seconds) -> None:
     r['name']: {'UAR': r['uar'], 'best possible': r['oracle_uar']}
     for r in results
   }
-  table = page.Table(
+  scores = page.Table(
     ['system', 'UAR', 'WAR', 'best possible UAR', 'parameters', 'seconds'],
     [
       [
@@ -210,7 +213,7 @@ def report(out, results, film, seed, control, seconds) -> None:
           'the code, not a method.',
           *([f'Control: {control}.'] if control else []),
         ],
-        table=table,
+        table=scores,
         figures=[
           page.Figure(
             plots.plot_bars(bars, ylabel='UAR', chance=chance),
