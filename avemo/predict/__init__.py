@@ -1,0 +1,1 @@
+"""Reading new films and sound: estimates over time, drawn and tabled."""

@@ -1,0 +1,400 @@
+"""From files to estimates over time, files of their own, and labelled films."""
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+
+import tqdm
+
+from avemo import errors
+from avemo.media import decode, faces, render
+from avemo.metrics import smoothing
+from avemo.predict import estimate, output, overlay, people, sound, windows
+
+PathLike = str | os.PathLike
+
+# Seconds that a file may be shorter than it says before that is worth a word.
+_CUT_SHORT = 1.0
+
+# Passes over a film: following the faces, cutting windows, drawing.
+_PASSES = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """How files are read.
+
+  Attributes:
+    every: seconds from one estimate to the next.
+    smooth: kind and window, as `metrics.smoothing.parse` reads them.
+    audio: file of one film's sound, or None.
+    face_model: ONNX file of the face detector, or None for the default.
+  """
+
+  every: float = 1.0
+  smooth: str = 'none'
+  audio: PathLike | None = None
+  face_model: PathLike | None = None
+
+  def describe(self) -> dict[str, str | float | None]:
+    """What the results say about it."""
+    return {
+      name: show_path(value) if isinstance(value, os.PathLike) else value
+      for name, value in dataclasses.asdict(self).items()
+    }
+
+
+def predict_files(
+  files: Sequence[PathLike],
+  *,
+  workdir: PathLike,
+  out: PathLike,
+  checkpoint: str | int = 'best',
+  audio: PathLike | None = None,
+  every: float = 1.0,
+  smooth: str = 'none',
+  face_model: PathLike | None = None,
+) -> int:
+  """Reads films and sounds with a trained model.
+
+  Each file leaves `<stem>.csv`, `.json`, `.html` and, where it has pictures,
+  `.mp4`; of two files with one stem the second is called `<stem>-2`. A file
+  that cannot be read costs a line, not the others.
+
+  Args:
+    files: films and sounds.
+    workdir: of a training run, or a converted classifier.
+    out: the folder of the results.
+    checkpoint: 'best', 'last' or a step.
+    audio: the sound of the one film, where it is a file of its own.
+    every: seconds from one estimate to the next.
+    smooth: 'none', 'mean:S' or 'median:S', S in seconds.
+    face_model: ONNX file of a YuNet face detector; None for the default.
+
+  Returns:
+    The number of files that could not be read.
+
+  Raises:
+    AvemoError: the model or an option cannot be used.
+  """
+  settings = Settings(every, smooth, audio, face_model)
+  # Before the model is loaded: a typing error answers at once.
+  check(files, settings)
+  from avemo.evaluate import load
+
+  loaded = load.load(workdir, checkpoint=checkpoint)
+  return predict_with(loaded, files, out, settings, name=show_path(workdir))
+
+
+def check(files: Sequence[PathLike], settings: Settings) -> None:
+  """Raises an AvemoError for options that do not fit."""
+  smoothing.parse(settings.smooth)
+  if not 0 < settings.every < float('inf'):
+    raise errors.AvemoError(
+      f'every={settings.every}: seconds between two estimates, above 0'
+    )
+  if settings.audio is not None and len(files) != 1:
+    raise errors.AvemoError(
+      f'--audio is the sound of one film, but {len(files)} files are named; '
+      'read them one by one'
+    )
+
+
+def predict_with(
+  loaded: estimate.Loaded,
+  files: Sequence[PathLike],
+  out: PathLike,
+  settings: Settings,
+  *,
+  name: str = '',
+) -> int:
+  """As `predict_files`, with a model at hand; `name` is told in the results."""
+  check(files, settings)
+  out = pathlib.Path(out)
+  if out.exists() and not out.is_dir():
+    raise errors.AvemoError(f'{out}: not a folder; choose another --out')
+  out.mkdir(parents=True, exist_ok=True)
+  # Made here, for a face model that cannot be used concerns every file.
+  faces.make_detector(settings.face_model)
+  predictor = Predictor(loaded, out, settings, name)
+  inputs = [*files, *filter(None, [settings.audio])]
+  failed = 0
+  for path, stem in zip(files, choose_stems(files), strict=True):
+    try:
+      protect(inputs, out, stem)
+      line = predictor.read(pathlib.Path(path), stem)
+      tqdm.tqdm.write(line)
+    except Exception as error:
+      # Whatever a file holds, the others are read.
+      failed += 1
+      tqdm.tqdm.write(f'avemo: {explain(path, error)}', file=sys.stderr)
+  return failed
+
+
+def explain(path: PathLike, error: Exception) -> str:
+  """One line on a file that failed: its name, the reason, the way out."""
+  reason = ' '.join(str(error).split())
+  if isinstance(error, errors.MediaError):
+    return f'{reason}; check that it plays, or convert it to MP4 or WAV'
+  if isinstance(error, errors.AvemoError):
+    return reason
+  if isinstance(error, OSError):
+    reason = error.strerror or reason
+    return (
+      f'{os.fspath(path)}: its results cannot be written ({reason}); make room '
+      'or choose another --out'
+    )
+  return (
+    f'{os.fspath(path)}: internal error: {type(error).__name__}: {reason}; '
+    'please report it with the file'
+  )
+
+
+def choose_stems(files: Sequence[PathLike]) -> list[str]:
+  """Names for the results, no two alike even where case does not count."""
+  stems = [show_path(pathlib.Path(path).stem) for path in files]
+  own = {stem.casefold() for stem in stems}
+  taken, chosen = set(), []
+  for stem in stems:
+    name, number = stem, 1
+    while name.casefold() in taken or (number > 1 and name.casefold() in own):
+      number += 1
+      name = f'{stem}-{number}'
+    taken.add(name.casefold())
+    chosen.append(name)
+  return chosen
+
+
+SUFFIXES = ('.mp4', '.csv', '.json', '.html')
+
+
+def protect(inputs: Sequence[PathLike], out: pathlib.Path, stem: str) -> None:
+  """Raises an AvemoError where a result would overwrite what is read."""
+  for suffix in SUFFIXES:
+    result = out / f'{stem}{suffix}'
+    for path in inputs:
+      if result.exists() and os.path.exists(path):
+        if os.path.samefile(result, path):
+          raise errors.AvemoError(
+            f'{os.fspath(path)}: the result would overwrite it; choose '
+            'another --out'
+          )
+
+
+def show_path(path: PathLike) -> str:
+  """A path as text, also where its bytes are none."""
+  return os.fsencode(path).decode('utf-8', 'replace')
+
+
+class Predictor:
+  """A model, a detector's file and a folder: reads file after file."""
+
+  def __init__(
+    self,
+    loaded: estimate.Loaded,
+    out: pathlib.Path,
+    settings: Settings,
+    name: str,
+  ):
+    self._options = loaded.options
+    self._estimator = estimate.Estimator(loaded)
+    self._out = out
+    self._settings = settings
+    dataset = loaded.config.get('data', {}).get('name', '')
+    # Datasets are named such as 'crema_d_av/frame:1.0.0'; 'face' is usual.
+    self._config = dataset.partition(':')[0].partition('/')[2] or 'face'
+    self._model = {
+      'workdir': name,
+      'step': int(loaded.step),
+      'use': list(loaded.options.use),
+      'classes': list(self._estimator.classes),
+    }
+
+  def read(self, path: pathlib.Path, stem: str) -> str:
+    """Reads one file and writes its results; returns a line about them.
+
+    Raises:
+      MediaError: the file cannot be read.
+      OSError: the results cannot be written.
+    """
+    info = decode.probe(path)
+    with show_progress(path.name, info.duration) as progress:
+      film = people.NO_PICTURES
+      if info.has_video:
+        detector = faces.make_detector(self._settings.face_model)
+        film = people.watch(path, detector, progress(0))
+      source, heard = self._listen(path, info)
+      duration = max(film.duration, heard.duration)
+      plan = windows.plan(
+        duration, self._settings.every, self._options, film.step
+      )
+      cut = windows.cut(
+        path,
+        film,
+        source,
+        plan,
+        self._options,
+        config=self._config,
+        report=progress(1),
+      )
+      estimates = estimate.smooth(
+        list(self._estimator(cut)), *smoothing.parse(self._settings.smooth)
+      )
+      reading = output.Reading(
+        file=show_path(path),
+        duration=duration,
+        classes=self._estimator.classes,
+        estimates=estimates,
+        states=list(self._describe(info, film, heard, estimates, duration)),
+        model=self._model,
+        settings=self._settings.describe() | {'window': round(plan.seconds, 3)},
+      )
+      made = self._write(path, stem, reading, film, progress(2))
+    return (
+      f'{show_path(path)}: {len(estimates)} estimates, '
+      f'{len(film.people)} faces -> {self._out / stem}{{{",".join(made)}}}'
+    )
+
+  def _listen(
+    self, path: pathlib.Path, info: decode.MediaInfo
+  ) -> tuple[PathLike | None, sound.Measure]:
+    """The file that is heard, None without any, and its sound's measure."""
+    source = self._settings.audio
+    if source is not None:
+      heard = sound.listen(source)
+      if not heard.duration:
+        raise errors.AvemoError(
+          f'{os.fspath(source)}: has no sound; name another --audio, or none'
+        )
+      return source, heard
+    if not info.has_audio:
+      return None, sound.NOTHING
+    return path, sound.listen(path)
+
+  def _describe(
+    self,
+    info: decode.MediaInfo,
+    film: people.Film,
+    heard: sound.Measure,
+    estimates: Sequence[estimate.Estimate],
+    duration: float,
+  ) -> Iterator[str]:
+    """Yields what a reader must know, a sentence each."""
+    count = len({one.time for one in estimates})
+    alone = sum(one.track is None for one in estimates)
+    if not info.has_video:
+      yield 'There are no pictures that can be decoded: sound alone was read.'
+    elif not film.people:
+      yield 'No face was found in any picture.'
+    elif alone:
+      yield f'There was no face at {alone} of {count} times.'
+    if not heard.duration:
+      yield 'There is no sound that can be decoded.'
+    elif not heard.is_heard:
+      yield 'The sound is silent throughout, or too short to be heard.'
+    elif self._settings.audio is not None:
+      yield f'The sound is that of {show_path(self._settings.audio)}.'
+    by_sound = [one for one in estimates if one.track is None and one.is_known]
+    if film.people and by_sound and self._options.margin is not None:
+      yield 'Where there is no face the emotion is that of the sound alone.'
+    if any(one.sound == 'shared' for one in estimates):
+      yield (
+        'Where several faces are seen at once they share the sound: whose '
+        'voice it is, is not known.'
+      )
+    if 'audio' not in self._options.use:
+      yield 'The model reads pictures alone; the sound was not heard.'
+    if 'video' not in self._options.use:
+      yield 'The model hears sound alone; faces are marked, but not read.'
+    unknown = len({one.time for one in estimates if not one.is_known})
+    if unknown:
+      yield (
+        f'At {unknown} of {count} times there was nothing to go by, and no '
+        'emotion is given.'
+      )
+    if self._settings.audio is None and duration < info.duration - _CUT_SHORT:
+      yield (
+        f'The file says that it lasts {info.duration:.1f} s, but only '
+        f'{duration:.1f} s could be decoded.'
+      )
+
+  def _write(
+    self,
+    path: pathlib.Path,
+    stem: str,
+    reading: output.Reading,
+    film: people.Film,
+    report: Callable[[float], None],
+  ) -> list[str]:
+    """Writes all results, then gives them their names; returns suffixes."""
+    rows = output.make_rows(reading)
+    suffixes = [s for s in SUFFIXES if s != '.mp4' or len(film.times)]
+    with make_staging(self._out) as staging:
+      if len(film.times):
+        draw_at = overlay.make_draw_at(film, reading.estimates, reading.classes)
+
+        def draw(frame):
+          report(frame.time)
+          return draw_at(frame)
+
+        render.render(
+          path, staging / 'result.mp4', draw, sound=self._settings.audio
+        )
+      output.write_csv(staging / 'result.csv', rows)
+      output.write_json(staging / 'result.json', reading, rows)
+      output.write_html(
+        staging / 'result.html',
+        reading,
+        rows,
+        f'{stem}.mp4' if len(film.times) else None,
+      )
+      for suffix in suffixes:
+        os.replace(staging / f'result{suffix}', self._out / f'{stem}{suffix}')
+    return suffixes
+
+
+@contextlib.contextmanager
+def make_staging(out: pathlib.Path) -> Iterator[pathlib.Path]:
+  """A folder beside the results, gone at the end whatever happens."""
+  staging = out / f'.partial-{os.getpid()}'
+  staging.mkdir(exist_ok=True)
+  try:
+    yield staging
+  finally:
+    shutil.rmtree(staging, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def show_progress(
+  name: str, duration: float
+) -> Iterator[Callable[[int], Callable[[float], None]]]:
+  """A bar over all passes of one file.
+
+  Args:
+    name: of the file.
+    duration: of the film in seconds.
+
+  Yields:
+    From the number of a pass to what is called with its time in seconds.
+  """
+  total = max(duration, 1e-3) * _PASSES
+  bar = tqdm.tqdm(
+    total=total,
+    desc=show_path(name),
+    leave=False,
+    bar_format='{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}',
+  )
+
+  def start(number):
+    def report(time):
+      place = (number + min(time / max(duration, 1e-3), 1.0)) / _PASSES * total
+      bar.update(max(place - bar.n, 0.0))
+
+    return report
+
+  with bar:
+    yield start
