@@ -16,6 +16,7 @@ from tensorflow_datasets.core import example_serializer
 from avemo import corpora, errors
 from avemo.corpora import clip as clips
 from avemo.data import schema
+from avemo.media import faces
 from datasets_tfds import pool, records
 
 QUARANTINE = 'quarantine.jsonl'
@@ -171,34 +172,25 @@ def scan(
 def serialise_clip(
   job: tuple[clips.Clip, records.Options],
 ) -> records.Outcome:
-  """Makes a clip's records, as bytes; runs in a worker.
-
-  Whatever goes wrong with one clip's files, the build goes on.
-  """
+  """Makes a clip's records, as bytes; runs in a worker."""
   clip, options = job
-  try:
-    outcome = records.make_records(clip, options, make_detector)
-  except Exception as error:
-    reason = f'cannot be read: {type(error).__name__}: {error}'
-    return records.Outcome([], _blame(clip, reason))
+  outcome = records.make_records(clip, options, make_detector)
   serialise = make_serialiser(tuple(options.extra.items()))
   return outcome._replace(records=[serialise(r) for r in outcome.records])
 
 
 def give_up(job: tuple[clips.Clip, records.Options]) -> records.Outcome:
   """The outcome of a clip whose worker died, again when it ran alone."""
-  return records.Outcome([], _blame(job[0], 'reading it ends the process'))
-
-
-def _blame(clip, reason):
+  clip, _ = job
   paths = dict.fromkeys((*clip.videos, *clip.audios))
-  return [clips.Quarantined(path, ' '.join(reason.split())) for path in paths]
+  reason = 'reading the files of this clip ends the process'
+  return records.Outcome([], [clips.Quarantined(p, reason) for p in paths])
 
 
 @functools.cache
 def make_detector(face_model):
   """One detector a process: loading it takes longer than using it."""
-  return records.faces.make_detector(face_model)
+  return faces.make_detector(face_model)
 
 
 @functools.cache

@@ -75,7 +75,7 @@ def test_every_quirk_is_met_listed_and_counted(
     'VideoFlash/1040_ITH_HAP_XX.flv': ('git-LFS', False),
     'AudioWAV/1076_MTI_SAD_XX.wav': ('silent', False),
     'VideoFlash/1076_MTI_SAD_XX.flv': ('no face', False),
-    'VideoFlash/1064_IEO_DIS_MD.flv': ('too long', True),
+    'VideoFlash/1064_IEO_DIS_MD.flv': ('lasts longer than 10 s', True),
     'VideoFlash/1076_MTI_NEU_XX.flv': ('pictures last 0.2', True),
   }
   assert reasons.keys() == expected.keys()

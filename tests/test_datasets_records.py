@@ -9,7 +9,7 @@ import pytest
 from avemo.corpora import clip as clips
 from avemo.data import schema
 from avemo.media import encode
-from datasets_tfds import records
+from datasets_tfds import pictures, records
 
 FILM = records.Options(config='frame')
 
@@ -43,7 +43,7 @@ def write_film(path, seconds, speech=None, fps=10, still=False):
 def test_segments_are_equal_and_lose_nothing(seconds, shown, pieces):
   speech = np.arange(round(seconds * 16_000)).astype(np.int16)
   count = round(shown * 10)
-  picture = records.Picture(
+  picture = pictures.Picture(
     10.0,
     [b'%d' % number for number in range(count)],
     np.arange(count, dtype=np.int32),
@@ -92,7 +92,7 @@ def test_films_too_large_for_memory_give_the_same_records(
 ):
   clip = make_clip(videos=[write_film(tmp_path / 'a.avi', 2.0)])
   kept = records.make_records(clip, FILM).records
-  monkeypatch.setattr(records, '_KEPT_BYTES', 50_000)
+  monkeypatch.setattr(pictures, '_KEPT_BYTES', 50_000)
   again = records.make_records(clip, FILM).records
   assert kept[0]['frames'] == again[0]['frames']
   assert len(kept[0]['frames']) == 20
@@ -121,21 +121,46 @@ def test_the_next_file_stands_in_for_an_unusable_one(tmp_path):
 
 
 @pytest.mark.parametrize(
-  'film_seconds, sound_seconds, reason',
-  [(9.0, 4.0, 'lasts over'), (0.5, 4.0, 'its pictures last'), (3.0, 4.0, '')],
+  'shown, heard, unusable',
+  [(9.0, 4.0, ['a.wav']), (0.5, 4.0, ['a.avi']), (3.0, 4.0, [])],
 )
-def test_a_picture_of_another_length_is_not_the_clips(
-  tmp_path, film_seconds, sound_seconds, reason
+def test_of_picture_and_sound_the_one_cut_short_is_left_out(
+  tmp_path, shown, heard, unusable
 ):
   clip = make_clip(
-    videos=[write_film(tmp_path / 'a.avi', film_seconds)],
-    audios=[write_tone(tmp_path / 'a.wav', sound_seconds)],
+    videos=[write_film(tmp_path / 'a.avi', shown)],
+    audios=[write_tone(tmp_path / 'a.wav', heard)],
   )
-  made, unusable = records.make_records(clip, FILM)
-  assert len(made[0]['speech']) > 0
-  assert bool(made[0]['frames']) == (not reason)
-  assert all(reason in file.reason for file in unusable)
-  assert len(unusable) == bool(reason)
+  made, files = records.make_records(clip, FILM)
+  assert bool(made[0]['speech']) == ('a.wav' not in unusable)
+  assert bool(made[0]['frames']) == ('a.avi' not in unusable)
+  assert [file.path for file in files] == [str(tmp_path / u) for u in unusable]
+  assert all('last' in file.reason for file in files)
+
+
+def test_the_film_stands_in_for_sound_that_is_cut_short(tmp_path):
+  tone = write_tone(tmp_path / 'a.wav', 0.5)
+  speech = np.full(48_000, 0.3, np.float32)
+  film = write_film(tmp_path / 'a.avi', 3.0, speech)
+  clip = make_clip(videos=[film], audios=[tone, film])
+  (record,), unusable = records.make_records(clip, FILM)
+  assert len(record['speech']) == 2 * 48_000
+  assert [file.path for file in unusable] == [str(tone)]
+
+
+def test_what_nobody_foresaw_costs_one_file(tmp_path):
+  def make_detector(face_model):
+    raise ZeroDivisionError('no face\nat all')
+
+  clip = make_clip(
+    videos=[write_film(tmp_path / 'a.avi', 1.0)],
+    audios=[write_tone(tmp_path / 'a.wav', 1.0)],
+  )
+  (record,), unusable = records.make_records(clip, FILM, make_detector)
+  assert record['speech'] and not record['frames']
+  assert unusable[0].reason == (
+    'cannot be read (ZeroDivisionError: no face at all)'
+  )
 
 
 def test_nothing_longer_than_the_corpus_has(tmp_path):
@@ -147,7 +172,7 @@ def test_nothing_longer_than_the_corpus_has(tmp_path):
   )
   assert not made
   assert 'longer than 2 s' in unusable[0].reason
-  assert 'too long for a clip of this corpus' in unusable[0].reason
+  assert 'lasts longer than 2 s' in unusable[0].reason
 
 
 def test_no_face_is_fine_in_whole_pictures_unless_nothing_moves(tmp_path):
