@@ -296,7 +296,9 @@ class Artist:
     gap = open_up + open_down
     if gap.max() > 1.0:
       face.fill(image, np.concatenate([upper, lower[::-1]]), _MOUTH)
-      teeth = np.minimum(0.75 * gap, 5.0 + 2 * smile)
+      # Talk alone hardly bares them, so that neutral speech stays neutral.
+      bared = max(smile, stretch, sneer, 0.6 * au['jaw_drop'])
+      teeth = np.minimum(0.75 * gap, 1.2 + 5.5 * min(bared, 1))
       inner = slice(3, -3)
       edge = np.stack([across, line - open_up + teeth], 1)
       if gap.max() > 2.2:

@@ -77,23 +77,23 @@ PROFILES = {
     jitter=0.7, rough=0.7, staccato=-0.5, formants=-0.06, nasal=14.0,
   ),
   'fear': Profile(
-    pitch=8.0, span=-0.2, slope=2.5, tremor=1.3, tremor_rate=8.0, energy=1.0,
-    tilt=-0.5, breath=0.35, jitter=0.3, staccato=0.3,
+    pitch=8.0, span=-0.2, slope=2.5, tremor=1.5, tremor_rate=8.0, energy=1.0,
+    tilt=-0.5, breath=0.42, jitter=0.3, staccato=0.3,
   ),
   'happiness': Profile(
-    pitch=5.5, span=1.3, arc=2.5, accent=-5.0, energy=5.0, tilt=3.5,
-    formants=0.1, staccato=0.1,
+    pitch=5.5, span=1.3, arc=2.5, accent=-5.0, energy=5.0, tilt=4.0,
+    formants=0.12, staccato=0.3,
   ),
   'sadness': Profile(
     pitch=-1.5, span=-0.7, slope=-4.5, tremor=0.35, tremor_rate=4.0,
-    energy=-8.0, tilt=-5.0, breath=0.3, staccato=-0.7, formants=-0.03,
+    energy=-9.0, tilt=-5.0, breath=0.4, staccato=-0.7, formants=-0.03,
   ),
   'surprise': Profile(
-    pitch=4.5, span=0.3, slope=4.0, final=11.0, accent=-2.0, energy=5.0,
-    tilt=2.0, breath=0.12,
+    pitch=4.5, span=0.3, slope=5.0, final=12.0, accent=-2.0, energy=5.0,
+    tilt=1.0, breath=0.25, staccato=-0.6,
   ),
   'calm': Profile(
-    pitch=-3.0, span=-0.8, arc=6.0, energy=-4.0, tilt=-3.0, staccato=-1.0,
+    pitch=-3.0, span=-0.8, arc=7.0, energy=-6.0, tilt=-4.0, staccato=-1.0,
   ),
 }  # fmt: skip
 

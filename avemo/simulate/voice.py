@@ -48,9 +48,9 @@ def draw_timbre(sex: str, rng: np.random.Generator) -> Timbre:
     pitch=round(rng.uniform(low, high), 2),
     span=round(rng.uniform(0.9, 1.6), 3),
     tract=round(tract * rng.uniform(0.95, 1.05), 4),
-    tilt=round(rng.uniform(-1.5, 1.5), 3),
-    breath=round(rng.uniform(0.01, 0.06), 4),
-    level=round(rng.uniform(-2, 2), 3),
+    tilt=round(rng.uniform(-1, 1), 3),
+    breath=round(rng.uniform(0.01, 0.04), 4),
+    level=round(rng.uniform(-1.5, 1.5), 3),
     rate=round(rng.uniform(3.6, 5.0), 3),
     floor=round(rng.uniform(-68, -60), 2),
   )
