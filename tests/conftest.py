@@ -7,3 +7,5 @@ os.environ['XLA_FLAGS'] = (
   os.environ.get('XLA_FLAGS', '')
   + ' --xla_force_host_platform_device_count=8'
 ).strip()
+
+pytest_plugins = ['fixtures_corpora']

@@ -49,6 +49,7 @@ ALLOWED = {
 
 # Data workers start fast and stay small: these rooms leave JAX alone.
 WITHOUT_JAX = ('corpora', 'media', 'metrics', 'simulate', 'datasets_tfds')
+WITHOUT_JAX_IN_DATA = ('schema', 'index', 'labels', 'clips', 'folds')
 
 
 def find_room(path: pathlib.Path) -> str:
@@ -67,6 +68,8 @@ def find_imports(path: pathlib.Path) -> set[str]:
     elif isinstance(node, ast.ImportFrom):
       assert node.level == 0, f'{path}: relative import'
       names |= {f'{node.module}.{alias.name}' for alias in node.names}
+  # The package itself holds no room, only its version.
+  names.discard('avemo')
   return {n for n in names if n.split('.')[0] in ('avemo', 'datasets_tfds')}
 
 
@@ -104,6 +107,8 @@ def test_every_module_imports():
 def test_data_rooms_start_without_jax_and_nothing_needs_tensorflow():
   names = list_modules(avemo) + list_modules(datasets_tfds)
   rooms = [n for n in names if set(n.split('.')[:2]) & set(WITHOUT_JAX)]
+  # The pipeline imports grain, which imports JAX; its workers do not.
+  rooms += [f'avemo.data.{name}' for name in WITHOUT_JAX_IN_DATA]
   assert len(rooms) > 10
   program = (
     'import importlib, sys\n'

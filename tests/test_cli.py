@@ -1,0 +1,153 @@
+"""Every wrong command gets one clear line and a non-zero exit."""
+
+import json
+import os
+import pathlib
+
+import pytest
+
+from avemo import cli
+from avemo.corpora import crema_d
+
+ROOT = pathlib.Path(__file__).parent.parent
+CONFIG = str(ROOT / 'configs/tiny_crema_d.py')
+
+
+def run(capsys, *arguments: str) -> tuple[int, str, str]:
+  """Exit status, what was printed, and the errors."""
+  status = 0
+  try:
+    cli.main(arguments)
+  except SystemExit as stop:
+    status = stop.code or 0
+  printed = capsys.readouterr()
+  return status, printed.out, printed.err
+
+
+@pytest.mark.parametrize(
+  'arguments, words',
+  [
+    ([], ['VERB']),
+    (['trian'], ["did you mean 'train'"]),
+    (['simulate', 'crema', '--out', '{tmp}/x'], ['crema', 'crema_d']),
+    (['simulate', 'crema_d', '--out', '{tmp}/x', '--speakers', '0'], ['below']),
+    (['prepare', 'cremad', '--raw', '{tmp}'], ['cremad', 'crema_d']),
+    (['prepare', 'crema_d', '--raw', '{tmp}/none'], ['none', 'no such folder']),
+    (['prepare', 'crema_d', '--raw', '{tmp}', '--config', 'fce'], ["'face'"]),
+    (['protocols', 'crema_d_hicme_5fold'], ['crema_d_hicmae_5fold']),
+    (['protocols', 'crema_d_hicmae_5fold', '--names', '{tmp}/n'], ['{tmp}/n']),
+    (['train', '--workdir', '{tmp}/w'], ['--config']),
+    (
+      ['train', '--config=none.py', '--workdir={tmp}/w'],
+      ['none.py', 'configs'],
+    ),
+    (
+      ['train', f'--config={CONFIG}:sytem=late', '--workdir={tmp}/w'],
+      ['sytem', 'system'],
+    ),
+    (
+      ['train', f'--config={CONFIG}', '--workdir={tmp}/w', '--config.sead=1'],
+      ['sead', "'seed'"],
+    ),
+    (
+      [
+        'train',
+        f'--config={CONFIG}',
+        '--workdir={tmp}/w',
+        '--config.optim.lr=fast',
+      ],
+      ['optim.lr', 'fast'],
+    ),
+    (
+      [
+        'train',
+        f'--config={CONFIG}',
+        '--workdir={tmp}/w',
+        '--config.data_dir={tmp}/none',
+      ],
+      ['crema_d_av', 'avemo prepare crema_d'],
+    ),
+    (['evaluate', '--workdir={tmp}/none'], ['none', 'config.json']),
+    (['evaluate', '--workdir={tmp}', '--split=tst'], ["'test'"]),
+    (
+      ['predict', '{tmp}/a.mp4', '--workdir={tmp}', '--out={tmp}/out'],
+      ['config.json'],
+    ),
+    (
+      ['predict', 'a', '--workdir=w', '--out=o', '--every=0'],
+      ['--every'],
+    ),
+    (['demo', '--out={tmp}/other'], ['other', '--out']),
+  ],
+  ids=lambda value: ' '.join(value)[:40] if isinstance(value, list) else None,
+)
+def test_wrong_commands_get_one_line(tmp_path, capsys, arguments, words):
+  (tmp_path / 'other').mkdir()
+  (tmp_path / 'other/file').write_text('mine')
+  fill = lambda text: text.replace('{tmp}', str(tmp_path))
+  status, _, err = run(capsys, *map(fill, arguments))
+  assert status != 0
+  lines = [line for line in err.splitlines() if line.startswith('avemo: ')]
+  assert len(lines) == 1, err
+  assert 'Traceback' not in err
+  assert 'internal error' not in err
+  for word in words:
+    assert fill(word) in lines[0]
+  assert (tmp_path / 'other/file').read_text() == 'mine'
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason='root may write anywhere')
+def test_unwritable_folder_is_one_line(tmp_path, capsys):
+  tmp_path.chmod(0o500)
+  status, _, err = run(capsys, 'simulate', 'crema_d', '--out', f'{tmp_path}/x')
+  assert status != 0
+  assert len(err.strip().splitlines()) == 1
+
+
+def test_debug_shows_the_traceback(capsys):
+  status, _, err = run(capsys, 'protocols', 'nothing', '--debug')
+  assert status == 1
+  assert 'Traceback' in err
+
+
+@pytest.mark.parametrize(
+  'verb',
+  'simulate prepare protocols train evaluate predict demo'.split(),
+)
+def test_every_verb_has_help(capsys, verb):
+  status, out, _ = run(capsys, verb, '--help')
+  assert status == 0
+  assert out.startswith(f'usage: avemo {verb}')
+
+
+def test_protocols_as_json_follow_the_contract(tmp_path, capsys):
+  names = [n for n in crema_d.all_names() if n.startswith(('1001', '1020'))]
+  names += [n for n in crema_d.all_names() if n.startswith('1040')]
+  path = tmp_path / 'names.txt'
+  path.write_text('\n'.join(names))
+  status, out, _ = run(
+    capsys, 'protocols', 'crema_d_hicmae_5fold', '--names', str(path), '--json'
+  )
+  assert status == 0
+  content = json.loads(out)
+  assert set(content) >= {
+    'protocol', 'speaker_independent', 'source', 'sha256', 'expected_sha256',
+    'folds',
+  }  # fmt: skip
+  assert content['sha256'] != content['expected_sha256']
+  assert content['skipped'] == [3, 4]
+  for fold in content['folds']:
+    speakers = [
+      {clip.split('_')[0] for clip in fold[part]}
+      for part in ('train', 'val', 'test')
+    ]
+    assert [len(s) for s in speakers] == [1, 1, 1]
+    assert len(set.union(*speakers)) == 3
+
+
+def test_full_corpus_has_the_published_hash(capsys):
+  for name in ('crema_d_hicmae_5fold', 'ravdess_hicmae_6fold_published'):
+    status, out, _ = run(capsys, 'protocols', name, '--json')
+    content = json.loads(out)
+    assert status == 0
+    assert content['sha256'] == content['expected_sha256']
