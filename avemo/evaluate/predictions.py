@@ -108,6 +108,7 @@ def predict_records(
   if not len(records):
     empty = np.zeros((0, len(labels)))
     return RecordPredictions(records, empty, np.zeros(0, np.int32))
+  count = pipeline.count_eval_batches(len(records), batch_size, views)
   batches = pipeline.eval_batches(
     dataset,
     records,
@@ -117,7 +118,8 @@ def predict_records(
     views=views,
     host=jax.process_index(),
     num_hosts=jax.process_count(),
-    workers=workers,
+    # A process takes longer to start than to make one batch.
+    workers=min(workers, count - 1),
   )
   rows = []
   try:

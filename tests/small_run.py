@@ -1,0 +1,79 @@
+"""A run of seconds on a dataset in memory; as a program, one to be killed.
+
+python tests/small_run.py WORKDIR [STEPS]
+"""
+
+import itertools
+import logging
+import sys
+import time
+
+import small_dataset
+
+SECONDS_A_STEP = 0.05
+
+
+def make_dataset(**columns):
+  words = itertools.cycle(small_dataset.EMOTIONS)
+  return small_dataset.make_dataset(
+    (
+      small_dataset.Clip(emotion=next(words), frames=0, samples=2000)
+      for _ in range(30)
+    ),
+    **columns,
+  )
+
+
+def make_config(**sections):
+  """Dropout, batch statistics, augmentation, an average: all that is state."""
+  config = {
+    'seed': 0,
+    'steps': 9,
+    'log_every': 1,
+    'data': {
+      'name': 'small_av',
+      'protocol': 'crema_d_hicmae_5fold',
+      'batch_size': 8,
+      'seconds': 0.1,
+      'frames': 2,
+      'size': 16,
+    },
+    'augment': {'gain': {}},
+    'model': {
+      'use': ('audio',),
+      'audio': {'name': 'cnn', 'widths': (4,)},
+      'features': {'num_mels': 8},
+      'dropout': 0.2,
+    },
+    'loss': {'label_smoothing': 0.1, 'class_weights': 'balanced'},
+    'optim': {'lr': 0.05, 'warmup': 3, 'weight_decay': 0.1, 'ema': 0.9},
+    'control': {'evaluate_every': 2, 'plateau_patience': 1},
+    'checkpoint': {'every': 3},
+  }
+  for name, value in sections.items():
+    if isinstance(value, dict):
+      value = config.get(name, {}) | value
+    config[name] = value
+  return config
+
+
+def main(workdir, steps):
+  from avemo.train import loop
+
+  for name in ('absl', 'jax', 'orbax', 'grain'):
+    logging.getLogger(name).setLevel(logging.ERROR)
+
+  def after_step(step):
+    print('step', step, flush=True)
+    # Slow enough to be hit in the middle.
+    time.sleep(SECONDS_A_STEP)
+
+  config = make_config(steps=steps, data={'workers': 2})
+  summary = loop.train(
+    config, workdir, dataset=make_dataset(), after_step=after_step
+  )
+  sys.exit(143 if summary['stopped'] == 'signal' else 0)
+
+
+if __name__ == '__main__':
+  main(sys.argv[1], int(sys.argv[2]))
