@@ -12,6 +12,7 @@ from avemo.data.clips import ClipOptions
 from avemo.data.labels import LabelSpace
 from avemo.media import decode, encode
 from avemo.models import emotion
+from avemo.runtime import mesh as mesh_lib
 
 FPS = 25
 CLASSES = ('anger', 'happiness', 'neutral')
@@ -27,8 +28,9 @@ class Loaded:
   config: dict
   labels: LabelSpace
   options: ClipOptions
-  classes: tuple[str, ...]
+  emotions: tuple[str, ...]
   step: int
+  mesh: Any
 
 
 @functools.cache
@@ -50,9 +52,11 @@ def make_loaded(use=('video', 'audio'), heads=('emotion',), **options):
   variables = jax.jit(model.init)(jax.random.key(0), example)
   # A fresh head says the same of everything.
   variables['params']['head'] = jax.tree.map(
-    lambda x: 40 * x, variables['params']['head']
+    lambda x: 6 * x, variables['params']['head']
   )
-  return Loaded(model, variables, {}, labels, options, CLASSES, 7)
+  # One device: eight take longer to compile for.
+  mesh = mesh_lib.make_mesh(devices=jax.devices()[:1])
+  return Loaded(model, variables, {}, labels, options, CLASSES, 7, mesh)
 
 
 def simulate_corpus(root):

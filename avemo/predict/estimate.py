@@ -20,25 +20,27 @@ BATCH_SIZE = 8
 
 
 class Loaded(Protocol):
-  """A trained model, as `evaluate.load` gives it.
+  """A trained model, as `evaluate.restore` gives it.
 
   Attributes:
     model: the module.
     variables: its parameters and statistics.
     config: of the run, a nested dict.
     labels: the classes of the head.
+    emotions: what the training corpus annotates.
     options: how a record becomes a clip.
-    classes: those that the training corpus annotates.
     step: of the checkpoint.
+    mesh: over the devices, to split batches.
   """
 
   model: Any
   variables: Mapping[str, Any]
   config: Mapping[str, Any]
   labels: LabelSpace
+  emotions: Sequence[str]
   options: ClipOptions
-  classes: Sequence[str]
   step: int
+  mesh: jax.sharding.Mesh
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,22 +80,19 @@ class Estimator:
   """
 
   def __init__(self, loaded: Loaded):
-    self._options = loaded.options
-    self.classes = tuple(
-      name for name in loaded.labels.names if name in set(loaded.classes)
-    )
-    self._mesh = mesh_lib.make_mesh()
+    kept = np.flatnonzero(loaded.labels.class_mask(loaded.emotions))
+    self.classes = tuple(loaded.labels.names[place] for place in kept)
+    self._mesh = loaded.mesh
     self._batch_size = -(-BATCH_SIZE // self._mesh.size) * self._mesh.size
     self._variables = jax.device_put(
       loaded.variables, mesh_lib.replicated(self._mesh)
     )
-    mask = loaded.labels.class_mask(self.classes)
 
     def apply(variables, batch):
       outputs = loaded.model.apply(variables, batch, train=False)
       found = {}
       if 'emotion' in outputs:
-        logits = outputs['emotion'].astype(jnp.float32)[:, np.flatnonzero(mask)]
+        logits = outputs['emotion'].astype(jnp.float32)[:, kept]
         found['probabilities'] = jax.nn.softmax(logits)
       if 'valence_arousal' in outputs:
         found['valence_arousal'] = outputs['valence_arousal']

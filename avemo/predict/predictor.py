@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 import tqdm
 
 from avemo import errors
+from avemo.evaluate import restore
 from avemo.media import decode, faces, render
 from avemo.metrics import smoothing
 from avemo.predict import estimate, output, overlay, people, sound, windows
@@ -84,9 +85,7 @@ def predict_files(
   settings = Settings(every, smooth, audio, face_model)
   # Before the model is loaded: a typing error answers at once.
   check(files, settings)
-  from avemo.evaluate import load
-
-  loaded = load.load(workdir, checkpoint=checkpoint)
+  loaded = restore.restore(workdir, checkpoint=checkpoint)
   return predict_with(loaded, files, out, settings, name=show_path(workdir))
 
 
