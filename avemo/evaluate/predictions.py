@@ -151,7 +151,8 @@ def average_views(
   order = np.lexsort((found['view'], found['record']))
   rank = np.argsort(np.argsort(records))
   expected = np.repeat(np.sort(records), views)
-  if not np.array_equal(found['record'][order], expected):
+  is_whole = np.array_equal(found['record'][order], expected)
+  if not is_whole or len(np.unique(records)) < len(records):
     raise errors.AvemoError(
       f'prediction: {len(order)} rows for {len(records)} records in {views} '
       'views; records must be different'

@@ -178,16 +178,18 @@ class Loop:
     metrics = {name: value.item() for name, value in metrics.items()}
     if metrics.pop('finite'):
       return metrics
-    self.store.save(step - 1, state_lib.to_items(state))
-    self.store.wait()
+    kept = 'nothing was saved'
+    if step > 1:
+      self.store.save(step - 1, state_lib.to_items(state))
+      self.store.wait()
+      kept = f'the state before it is saved as step {step - 1}'
     norms = ', '.join(
       f'{name} {metrics[name]:.6g}'
       for name in ('loss', 'grad_norm', 'param_norm', 'update_norm')
     )
     raise errors.AvemoError(
-      f'step {step}: the loss or its gradient is not finite ({norms}); the '
-      f'state before it is saved as step {step - 1}; lower optim.lr, set '
-      'optim.clip or look at the data'
+      f'step {step}: the loss or its gradient is not finite ({norms}); {kept}; '
+      'lower optim.lr, set optim.clip or look at the data'
     )
 
   def _decide(
