@@ -238,12 +238,13 @@ def test_frozen_towers_keep_their_parameters(tmp_path):
   )
 
 
+@pytest.mark.slow
 def test_both_modalities_and_sharded_parameters_train(tmp_path):
   words = small_dataset.EMOTIONS * 10
   dataset = small_dataset.make_dataset(
     small_dataset.Clip(word, frames=4, samples=1600) for word in words
   )
-  tower = {'width': 8, 'depth': 2, 'num_heads': 2}
+  tower = {'width': 8, 'depth': 2, 'num_heads': 2, 'remat': False}
   summary = train(
     tmp_path,
     dataset,
