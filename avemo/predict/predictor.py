@@ -14,12 +14,17 @@ from avemo import errors
 from avemo.evaluate import restore
 from avemo.media import decode, faces, render
 from avemo.metrics import smoothing
-from avemo.predict import estimate, output, overlay, people, sound, windows
+from avemo.predict import (
+  estimate,
+  output,
+  overlay,
+  people,
+  sound,
+  states,
+  windows,
+)
 
 PathLike = str | os.PathLike
-
-# Seconds that a file may be shorter than it says before that is worth a word.
-_CUT_SHORT = 1.0
 
 # Passes over a film: following the faces, cutting windows, drawing.
 _PASSES = 3
@@ -44,7 +49,7 @@ class Settings:
   def describe(self) -> dict[str, str | float | None]:
     """What the results say about it."""
     return {
-      name: show_path(value) if isinstance(value, os.PathLike) else value
+      name: output.show_path(value) if isinstance(value, os.PathLike) else value
       for name, value in dataclasses.asdict(self).items()
     }
 
@@ -86,7 +91,9 @@ def predict_files(
   # Before the model is loaded: a typing error answers at once.
   check(files, settings)
   loaded = restore.restore(workdir, checkpoint=checkpoint)
-  return predict_with(loaded, files, out, settings, name=show_path(workdir))
+  return predict_with(
+    loaded, files, out, settings, name=output.show_path(workdir)
+  )
 
 
 def check(files: Sequence[PathLike], settings: Settings) -> None:
@@ -155,7 +162,7 @@ def explain(path: PathLike, error: Exception) -> str:
 
 def choose_stems(files: Sequence[PathLike]) -> list[str]:
   """Names for the results, no two alike even where case does not count."""
-  stems = [show_path(pathlib.Path(path).stem) for path in files]
+  stems = [output.show_path(pathlib.Path(path).stem) for path in files]
   own = {stem.casefold() for stem in stems}
   taken, chosen = set(), []
   for stem in stems:
@@ -184,9 +191,8 @@ def protect(inputs: Sequence[PathLike], out: pathlib.Path, stem: str) -> None:
           )
 
 
-def show_path(path: PathLike) -> str:
-  """A path as text, also where its bytes are none."""
-  return os.fsencode(path).decode('utf-8', 'replace')
+def count(number: int, noun: str) -> str:
+  return f'{number} {noun}' if number == 1 else f'{number} {noun}s'
 
 
 class Predictor:
@@ -244,18 +250,29 @@ class Predictor:
         list(self._estimator(cut)), *smoothing.parse(self._settings.smooth)
       )
       reading = output.Reading(
-        file=show_path(path),
+        file=output.show_path(path),
         duration=duration,
         classes=self._estimator.classes,
         estimates=estimates,
-        states=list(self._describe(info, film, heard, estimates, duration)),
+        states=list(
+          states.describe(
+            info,
+            film,
+            heard,
+            estimates,
+            plan,
+            self._options,
+            self._settings.audio,
+          )
+        ),
         model=self._model,
         settings=self._settings.describe() | {'window': round(plan.seconds, 3)},
       )
       made = self._write(path, stem, reading, film, progress(2))
     return (
-      f'{show_path(path)}: {len(estimates)} estimates, '
-      f'{len(film.people)} faces -> {self._out / stem}{{{",".join(made)}}}'
+      f'{output.show_path(path)}: {count(len(estimates), "estimate")}, '
+      f'{count(len(film.people), "face")} -> '
+      f'{self._out / stem}{{{",".join(made)}}}'
     )
 
   def _listen(
@@ -272,54 +289,13 @@ class Predictor:
       return source, heard
     if not info.has_audio:
       return None, sound.NOTHING
-    return path, sound.listen(path)
-
-  def _describe(
-    self,
-    info: decode.MediaInfo,
-    film: people.Film,
-    heard: sound.Measure,
-    estimates: Sequence[estimate.Estimate],
-    duration: float,
-  ) -> Iterator[str]:
-    """Yields what a reader must know, a sentence each."""
-    count = len({one.time for one in estimates})
-    alone = sum(one.track is None for one in estimates)
-    if not info.has_video:
-      yield 'There are no pictures that can be decoded: sound alone was read.'
-    elif not film.people:
-      yield 'No face was found in any picture.'
-    elif alone:
-      yield f'There was no face at {alone} of {count} times.'
-    if not heard.duration:
-      yield 'There is no sound that can be decoded.'
-    elif not heard.is_heard:
-      yield 'The sound is silent throughout, or too short to be heard.'
-    elif self._settings.audio is not None:
-      yield f'The sound is that of {show_path(self._settings.audio)}.'
-    by_sound = [one for one in estimates if one.track is None and one.is_known]
-    if film.people and by_sound and self._options.margin is not None:
-      yield 'Where there is no face the emotion is that of the sound alone.'
-    if any(one.sound == 'shared' for one in estimates):
-      yield (
-        'Where several faces are seen at once they share the sound: whose '
-        'voice it is, is not known.'
-      )
-    if 'audio' not in self._options.use:
-      yield 'The model reads pictures alone; the sound was not heard.'
-    if 'video' not in self._options.use:
-      yield 'The model hears sound alone; faces are marked, but not read.'
-    unknown = len({one.time for one in estimates if not one.is_known})
-    if unknown:
-      yield (
-        f'At {unknown} of {count} times there was nothing to go by, and no '
-        'emotion is given.'
-      )
-    if self._settings.audio is None and duration < info.duration - _CUT_SHORT:
-      yield (
-        f'The file says that it lasts {info.duration:.1f} s, but only '
-        f'{duration:.1f} s could be decoded.'
-      )
+    try:
+      return path, sound.listen(path)
+    except errors.MediaError:
+      # Damaged sound beside pictures is a state, which the results tell.
+      if not info.has_video:
+        raise
+      return None, sound.NOTHING
 
   def _write(
     self,
@@ -383,7 +359,7 @@ def show_progress(
   total = max(duration, 1e-3) * _PASSES
   bar = tqdm.tqdm(
     total=total,
-    desc=show_path(name),
+    desc=output.show_path(name),
     leave=False,
     bar_format='{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}',
   )
