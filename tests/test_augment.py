@@ -41,6 +41,10 @@ def make_batch():
   }
 
 
+# One of each kind, which compile in a third of the time of all.
+SOME = ('crop', 'noise', 'mixup', 'modality_dropout')
+
+
 @functools.cache
 def jit_inputs(*names):
   options = {name: ALL[name] for name in names}
@@ -84,7 +88,7 @@ def test_nothing_asked_changes_nothing():
 def test_one_modality_alone():
   batch = make_batch()
   del batch['frames'], batch['has_video']
-  out = jit_inputs(*ALL)(KEY, batch)
+  out = jit_inputs(*SOME)(KEY, batch)
   assert set(out) == set(batch)
   assert (np.asarray(out['speech']) != batch['speech']).any()
 
@@ -96,8 +100,8 @@ def test_results_do_not_depend_on_the_number_of_devices():
   )
   sharding = jax.NamedSharding(mesh, jax.P('data'))
   spread = jax.device_put(batch, sharding)
-  out = jit_inputs(*ALL)(KEY, batch)
-  out_spread = jit_inputs(*ALL)(KEY, spread)
+  out = jit_inputs(*SOME)(KEY, batch)
+  out_spread = jit_inputs(*SOME)(KEY, spread)
   for name in ('frames', 'speech'):
     np.testing.assert_allclose(
       out[name].astype(np.int32), out_spread[name].astype(np.int32), atol=1
