@@ -65,11 +65,8 @@ class Artist:
     self._lines = 0.75 + look.age / 160
     skin = np.array(look.skin, float)
     self._lip = _colour(skin * [0.78, 0.52, 0.52] + [14, 4, 8])
-    self._brow = _colour(
-      0.85 * np.array(look.hair)
-      if sum(look.hair) < 330
-      else 0.6 * np.array(look.hair)
-    )
+    # Brown brows on brown skin would say nothing.
+    self._brow = _colour(np.minimum(0.8 * np.array(look.hair), 0.45 * skin))
     self._nostril = _colour(0.35 * skin)
     # In the same light as the skin, or bright eyes and teeth drown the pattern
     # of light and dark that detectors look for.

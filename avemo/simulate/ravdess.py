@@ -28,6 +28,7 @@ SPEAKERS = tuple(f'{number:02d}' for number in range(1, 25))
 FOLDS = tuple(SPEAKERS[first : first + 4] for first in range(0, 24, 4))
 
 _STEREO_EVERY = 40
+_SONGS = ('02-03-01-01-01-01', '02-04-02-02-01-01')
 _RATE = 48_000
 
 
@@ -50,9 +51,8 @@ def describe(name: str) -> tuple[str, str, str]:
 
 
 def required_clips(quirks: bool) -> tuple[str, ...]:
-  """Clips that must be there whatever was asked for: none."""
-  del quirks
-  return ()
+  """Clips that must be there whatever was asked for: two songs."""
+  return _SONGS if quirks else ()
 
 
 def find_paths(name: str, layout: str) -> dict[str, str]:
@@ -83,7 +83,7 @@ def plan_quirks(
   unusual = {}
   if quirks:
     clips, unusual = _plan_losses(clips, layout)
-    for name in _song_names(clips):
+    for name in _SONGS:
       for path in find_paths(name, layout).values():
         unusual[path] = 'song'
     if layout == 'release':
@@ -97,10 +97,11 @@ def plan_quirks(
 def _plan_losses(clips, layout):
   """Which files are missing, and the cues that remain."""
   clips, unusual = list(clips), {}
+  spoken = [i for i, clip in enumerate(clips) if clip.clip_id[:2] == '01']
   # Spread over the corpus; what is missing of each.
   missing = (('02',), ('01',), ('03',), ('01', '02'), ('01', '03'))
-  step = max(1, len(clips) // len(missing))
-  for place, codes in zip(range(0, len(clips), step), missing, strict=False):
+  step = max(1, len(spoken) // len(missing))
+  for place, codes in zip(spoken[::step], missing, strict=False):
     clip = clips[place]
     paths = find_paths(clip.clip_id, layout)
     for code in codes:
@@ -115,12 +116,6 @@ def _plan_losses(clips, layout):
 
 def _nested():
   return 'Audio_Speech_Actors_01-24/audio_speech_actors_01-24'
-
-
-def _song_names(clips):
-  # Actor 18 has no songs.
-  singer = next((c.speaker for c in clips if c.speaker != '18'), None)
-  return [f'02-{code}-01-01-01-{singer}' for code in ('03', '04') if singer]
 
 
 def make_folders(root: pathlib.Path, simulation: cues.Simulation):
@@ -174,36 +169,16 @@ def write_clip(
 def finish(
   root: pathlib.Path, simulation: cues.Simulation, make_actor, layout: str
 ):
-  """Adds songs and the nested copy.
+  """Adds the nested copy of the sound.
 
   Args:
     root: the tree.
     simulation: its cues.
-    make_actor: speaker's id -> `actor.Actor`.
+    make_actor: not needed.
     layout: of `LAYOUTS`.
   """
-  unusual = simulation.quirks
-  songs = {
-    pathlib.PurePath(path).stem[3:]
-    for path, what in unusual.items()
-    if what == 'song'
-  }
-  for name in sorted(songs):
-    speaker, emotion, intensity = describe(name)
-    clip = cues.draw(
-      name,
-      speaker=speaker,
-      emotion=emotion,
-      intensity=intensity,
-      seed=simulation.seed,
-      voice_evidence=simulation.voice_evidence,
-      face_evidence=simulation.face_evidence,
-    )
-    for path in find_paths(name, layout).values():
-      (root / path).parent.mkdir(parents=True, exist_ok=True)
-    media = {'layout': layout, 'quirks': unusual}
-    write_clip(root, clip, make_actor(speaker), media)
-  if f'{_nested()}/' in unusual:
+  del make_actor, layout
+  if f'{_nested()}/' in simulation.quirks:
     outer, inner = (root / _nested()).parent, root / _nested()
     for folder in sorted(outer.glob('Actor_*')):
       shutil.copytree(folder, inner / folder.name)
