@@ -1,9 +1,9 @@
 """Augmentation inside the step: pure JAX, explicit keys, static shapes.
 
 A config's `augment` is a dict of name to keyword arguments. The one dict goes
-to both `augment_inputs` (speech, pictures, mixing, modality dropout, in this
-order) and `augment_spectrogram`; each applies what is its own. A name that is
-absent, or None, is off.
+to `augment_inputs` (speech, pictures, mixing, modality dropout, in this
+order), `augment_power` and `augment_spectrogram`; each applies what is its
+own. A name that is absent, or None, is off.
 """
 
 import difflib
@@ -15,7 +15,7 @@ from typing import Any
 import jax
 
 from avemo import errors
-from avemo.augment import mixup, modality, pixels, sound, spectrogram
+from avemo.augment import mixup, modality, pixels, power, sound, spectrogram
 
 SOUND = {
   'speed': sound.speed,
@@ -32,7 +32,13 @@ PIXELS = {
 MIX = {'mixup': mixup.mixup, 'cutmix': mixup.cutmix}
 MODALITY = {'modality_dropout': modality.modality_dropout}
 SPECTROGRAM = {'spec_augment': spectrogram.spec_augment}
-FUNCTIONS = SOUND | PIXELS | MIX | MODALITY | SPECTROGRAM
+POWER = {
+  'tempo': power.tempo,
+  'vocal_tract': power.vocal_tract,
+  'equalizer': power.equalizer,
+  'noise_floor': power.noise_floor,
+}
+FUNCTIONS = SOUND | PIXELS | MIX | MODALITY | POWER | SPECTROGRAM
 
 
 def _refuse(kind: str, name: str, known) -> None:
@@ -122,6 +128,26 @@ def augment_inputs(
       **chosen['modality_dropout'],
     )
   return batch
+
+
+def augment_power(
+  key: jax.Array,
+  spectra: jax.Array,
+  options: Mapping[str, Mapping[str, Any] | None] | None,
+  num_valid: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
+  """Augments power spectra `[B, F, N]` and their valid frames `[B]`.
+
+  Raises:
+    AvemoError: an unknown augmentation or argument; names the nearest.
+  """
+  chosen = check(options)
+  for name in POWER:
+    if name in chosen:
+      spectra, num_valid = POWER[name](
+        _fold_name(key, name), spectra, num_valid, **chosen[name]
+      )
+  return spectra, num_valid
 
 
 def augment_spectrogram(

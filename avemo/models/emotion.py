@@ -17,8 +17,10 @@ from flax import linen as nn
 from avemo import augment as augmentation
 from avemo import errors
 from avemo.audio import features as audio_features
+from avemo.audio import functionals as audio_functionals
 from avemo.models import (
   cnn,
+  functionals,
   fusion,
   heads,
   layers,
@@ -30,7 +32,11 @@ MODALITIES = ('video', 'audio')
 
 VIDEO_TOWERS = types.MappingProxyType({'videomae': videomae.VideoMAE})
 AUDIO_TOWERS = types.MappingProxyType(
-  {'spectrogram_vit': spectrogram_vit.SpectrogramViT, 'cnn': cnn.CNN}
+  {
+    'spectrogram_vit': spectrogram_vit.SpectrogramViT,
+    'cnn': cnn.CNN,
+    'functionals': functionals.Functionals,
+  }
 )
 # None: each modality has its own logits, and they are averaged.
 FUSIONS = types.MappingProxyType({'early': fusion.Early, 'late': None})
@@ -50,9 +56,11 @@ class Emotion(nn.Module):
     use: the modalities that are read, out of `MODALITIES`.
     video: `name` of the tower, out of `VIDEO_TOWERS`, and its arguments.
     audio: `name` of the tower, out of `AUDIO_TOWERS`, and its arguments.
-    features: options of `audio.features`.
-    augment: of those augmentations the ones that act on spectrograms, which
-      exist only in here, are applied in training (rng `dropout`).
+    features: options of `audio.features`, which make the spectrogram; none
+      for a tower that reads power spectra.
+    augment: of those augmentations the ones that act on what the audio tower
+      reads, which exists only in here, are applied in training (rng
+      `dropout`).
     fusion: `kind`, out of `FUSIONS`, and under the name of each kind its
       arguments; not in use with one modality.
     heads: names of the outputs, out of `heads.NAMES`.
@@ -97,7 +105,9 @@ class Emotion(nn.Module):
     join = read_fusion(self.fusion)
     if len(self.use) == 1:
       join = None
-    elif join:
+    if 'audio' in self.use:
+      check_reads(audio[0], bool(join), self.features, self.augment)
+    if join:
       audio = shorten(audio, join[1].get('join_at', 0))
     self.video = self._build(video) if 'video' in self.use else None
     self.audio = self._build(audio) if 'audio' in self.use else None
@@ -184,8 +194,26 @@ class Emotion(nn.Module):
   def _read_speech(
     self, batch: Mapping[str, jax.Array], train: bool
   ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Spectrogram [B, F, M], its valid frames [B], rows that count [B]."""
-    speech, length = batch['speech'], batch['speech_length']
+    """What the tower reads, its valid frames and rows that count, both [B]."""
+    read = self._read_power if reads_power(self.audio) else self._read_mels
+    counts = batch['has_audio'] & batch.get('mask', True)
+    return *read(batch['speech'], batch['speech_length'], train), counts
+
+  def _read_power(
+    self, speech: jax.Array, length: jax.Array, train: bool
+  ) -> tuple[jax.Array, jax.Array]:
+    """Power spectra [B, F, N] and their valid frames [B]."""
+    power, num_frames = audio_functionals.compute_power(speech, length)
+    if train and any(name in self.augment for name in augmentation.POWER):
+      power, num_frames = augmentation.augment_power(
+        self.make_rng('dropout'), power, self.augment, num_frames
+      )
+    return power, num_frames
+
+  def _read_mels(
+    self, speech: jax.Array, length: jax.Array, train: bool
+  ) -> tuple[jax.Array, jax.Array]:
+    """The spectrogram [B, F, M] and its valid frames [B]."""
     spectrogram = audio_features.features(speech, length, self.features)
     framing = {
       name: self.features[name]
@@ -199,8 +227,35 @@ class Emotion(nn.Module):
       spectrogram = augmentation.augment_spectrogram(
         self.make_rng('dropout'), spectrogram, self.augment, num_frames
       )
-    counts = batch['has_audio'] & batch.get('mask', True)
-    return spectrogram, num_frames, counts
+    return spectrogram, num_frames
+
+
+def reads_power(tower: Any) -> bool:
+  """Whether an audio tower reads power spectra; others: the spectrogram."""
+  return getattr(tower, 'reads', None) == 'power'
+
+
+def check_reads(
+  tower: type,
+  joins: bool,
+  features: Mapping[str, Any],
+  augment: Mapping[str, Any],
+) -> None:
+  """Raises an AvemoError for options that the audio tower has no use for."""
+  name = next(k for k, v in AUDIO_TOWERS.items() if v is tower)
+  if joins and not hasattr(tower, 'begin'):
+    raise errors.AvemoError(
+      f'the audio tower {name!r} has no tokens to join; use fusion.kind=late'
+    )
+  if reads_power(tower):
+    unused = [f'augment.{k}' for k in augment if k in augmentation.SPECTROGRAM]
+    unused += [f'features.{k}' for k in features]
+  else:
+    unused = [f'augment.{k}' for k in augment if k in augmentation.POWER]
+  if unused:
+    raise errors.AvemoError(
+      f'the audio tower {name!r} has no use for {unused[0]}; leave it out'
+    )
 
 
 def read_section(
