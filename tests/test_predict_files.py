@@ -198,6 +198,16 @@ def test_sound_alone_is_read(run):
   assert any('no pictures' in state for state in states)
 
 
+def test_a_film_within_one_window_is_said_to_be_one(run):
+  rows = read_rows(run.out / 'caf\ufffd.csv')
+  assert len(rows) == 2 and rows[0]['p_anger'] == rows[1]['p_anger']
+  text = (run.out / 'caf\ufffd.json').read_text(encoding='utf-8')
+  states = json.loads(text)['states']
+  assert any('rest on the whole of it' in state for state in states)
+  states = json.loads((run.out / 'both.json').read_text())['states']
+  assert not any('rest on the whole of it' in state for state in states)
+
+
 def test_one_stem_twice_is_two_results(run, sources):
   files = [
     json.loads((run.out / f'{stem}.json').read_text())['file']

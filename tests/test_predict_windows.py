@@ -95,6 +95,17 @@ def test_silence_is_what_datasets_call_so():
   assert sound.SILENCE == records.SILENCE
 
 
+def test_no_more_frames_are_kept_than_a_window_shows(film):
+  path, watched, _ = film
+  for config, count in (('face', 10), ('frame', 20)):
+    shelf = windows.Shelf(path, watched, config, lambda time: None)
+    for start in np.arange(0, watched.duration, 0.1):
+      shelf.move_to(start, start + 0.3)
+      kept = sum(map(len, shelf._kept.values()))
+      assert kept <= count
+      assert start > watched.duration - 0.3 or kept >= count * 0.8
+
+
 # -------------------------------------------------------------------- plans
 
 

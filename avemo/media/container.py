@@ -28,7 +28,15 @@ _MAX_READ_ERRORS = 100
 # broken clock, which would else become hours of silence or still pictures.
 MAX_GAP = 30.0
 
-_ERRORS = (av.error.FFmpegError, ValueError, OverflowError, MemoryError)
+# PyAV raises an IndexError at the end of a file in which streams have appeared
+# after its start, as a flipped bit in FLV makes them.
+_ERRORS = (
+  av.error.FFmpegError,
+  IndexError,
+  ValueError,
+  OverflowError,
+  MemoryError,
+)
 
 
 def open_media(path: str | os.PathLike) -> av.container.InputContainer:
