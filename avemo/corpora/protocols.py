@@ -292,6 +292,12 @@ def describe(name: str, rows: Sequence[folds_lib.Row], *, as_json=False) -> str:
     return json.dumps(content, indent=1)
   full = sha256 == protocol.expected_sha256
   lines = [
+    f'fold {fold.index} {part}: {" ".join(getattr(fold, part))}'
+    for fold in made
+    for part in ('train', 'val', 'test')
+  ]
+  # Last, so that it stays on the screen.
+  lines += [
     f'{protocol.name}: {protocol.description}',
     f'source: {protocol.source}',
     f'sha256: {sha256} '
@@ -304,6 +310,11 @@ def describe(name: str, rows: Sequence[folds_lib.Row], *, as_json=False) -> str:
       for fold in made
     ),
   ]
+  for clips in folds_lib.find_conflicts(rows):
+    lines.append(
+      f'warning: one sound under several labels: {", ".join(clips)}; kept, as '
+      'in the published folds'
+    )
   if skipped:
     lines.append(f'skipped, no test clips: fold {", ".join(map(str, skipped))}')
   return '\n'.join(lines)
