@@ -111,7 +111,8 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       total=len(jobs),
       desc=f'prepare {self.CORPUS}',
       unit='clip',
-      disable=not self.progress,
+      # On a terminal alone: a log file would fill with bars.
+      disable=None if self.progress else True,
     )
     lines = [describe_unusable(root, file) for file in unusable]
     used = False

@@ -270,7 +270,8 @@ def _fill(root, simulation, workers, progress):
     total=len(simulation.clips),
     desc=f'simulate {simulation.corpus}',
     unit='clip',
-    disable=not progress,
+    # On a terminal alone: a log file would fill with bars.
+    disable=None if progress else True,
   )
   with bar:
     if workers <= 1 or len(jobs) == 1:
