@@ -125,6 +125,11 @@ def test_a_short_film_is_one_window():
   assert len(windows.plan(0.3, 0.1, OPTIONS, 0.04).times) == 3
 
 
+def test_what_is_left_at_the_end_is_no_time_of_its_own():
+  for duration, count in ((4.0, 4), (4.09, 4), (4.11, 5)):
+    assert len(windows.plan(duration, 1.0, OPTIONS, 0.04).times) == count
+
+
 def test_dense_windows_hold_their_frames():
   options = ClipOptions(frames=16, sampling='dense', stride=4, seconds=1.0)
   plan = windows.plan(60.0, 1.0, options, 1 / 25)

@@ -23,6 +23,9 @@ JPEG_QUALITY = 95
 # Window in seconds of a model that was trained on whole films without sound.
 DEFAULT_SECONDS = 3.0
 
+# Seconds that must follow an estimate's time before the end.
+_SHORTEST_REST = 0.1
+
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
@@ -94,7 +97,9 @@ def plan(
     # A frame more than needed, so that rounded times cost none.
     span = ((options.frames - 1) * options.stride + 2) * step
     seconds = max(span, seconds if 'audio' in options.use else 0.0)
-  count = max(int(np.ceil(duration / every - 1e-6)), 1)
+  # Sound mostly ends a little after the pictures: that is no time of its own.
+  rest = min(_SHORTEST_REST, every / 2)
+  count = max(int(np.ceil((duration - rest) / every)), 1)
   return Plan(np.arange(count) * every, seconds or DEFAULT_SECONDS, duration)
 
 
