@@ -106,13 +106,32 @@ def test_workers_give_the_same_batches():
   )
 
 
-def test_hosts_share_one_order():
+@pytest.mark.parametrize('num_hosts', [2, 4])
+def test_hosts_hold_the_rows_of_one_batch_in_order(num_hosts):
   whole = take(make(), 3)
-  parts = [take(make(), 3, host=h, num_hosts=2) for h in (0, 1)]
+  parts = [
+    take(make(), 3, host=h, num_hosts=num_hosts) for h in range(num_hosts)
+  ]
   for number, batch in enumerate(whole):
     for name, value in batch.items():
-      np.testing.assert_array_equal(value[0::2], parts[0][number][name])
-      np.testing.assert_array_equal(value[1::2], parts[1][number][name])
+      joined = np.concatenate([part[number][name] for part in parts])
+      np.testing.assert_array_equal(joined, value)
+
+
+def test_hosts_decode_their_own_rows_alone():
+  dataset = make()
+  read = []
+
+  class Watched:
+    def __getitem__(self, number):
+      read.append(number)
+      return small_dataset.make_record(number, small_dataset.Clip(frames=2))
+
+  source, dataset.source = dataset.source, Watched()
+  batch = take(dataset, 1, records=range(len(source)), host=1, num_hosts=4)[0]
+  assert read[0] == batch['record'][0]
+  # One row a batch, however many are read ahead.
+  assert len(read) <= 1 + 2 * pipeline.THREADS
 
 
 def test_evaluation_sees_every_view_once_and_masks_padding():

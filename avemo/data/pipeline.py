@@ -2,7 +2,7 @@
 
 Order and draws follow from the seed and the place in the global order, before
 hosts take their slices, so that a run may stop at step n and go on with any
-number of hosts and workers.
+number of hosts and workers, and the rows of a global batch stay where they are.
 """
 
 import dataclasses
@@ -84,11 +84,13 @@ def train_batches(
     table = deal_labels(table, records, shuffle_labels_seed)
   if balanced:
     records = balance(records, table.emotion)
-  load = LoadTraining(dataset.source, table, options)
+  size = split_batch(batch_size, num_hosts)
+  own = slice(host * size, (host + 1) * size)
+  load = LoadTraining(dataset.source, table, options, seed, own)
   order = grain.MapDataset.source(records).seed(seed).shuffle().repeat()
-  rows = order.random_map(load)[host::num_hosts]
-  batches = rows.batch(split_batch(batch_size, num_hosts), drop_remainder=True)
-  return iterate(batches[first_step:], workers)
+  # Batches of numbers, of which each host decodes its own rows alone.
+  numbers = order.map_with_index(pair).batch(batch_size, drop_remainder=True)
+  return iterate(numbers.map(load)[first_step:], workers)
 
 
 def eval_batches(
@@ -219,16 +221,28 @@ def keep_usable(
 # ------------------------------------------------------------------ loading
 
 
+def pair(place: int, record: int) -> np.ndarray:
+  """A record and its place in the global order, int64 [2]."""
+  return np.array([place, record], np.int64)
+
+
 @dataclasses.dataclass(frozen=True)
-class LoadTraining(grain.transforms.RandomMap):
-  """A record and a generator to an example."""
+class LoadTraining(grain.transforms.Map):
+  """Places and records of a batch over all hosts to this host's rows."""
 
   source: Any
   table: Table
   options: ClipOptions
+  seed: int
+  own: slice
 
-  def random_map(self, record: int, rng: np.random.Generator) -> Batch:
-    record = int(record)
+  def map(self, numbers: np.ndarray) -> Batch:
+    rows = [self.load(*map(int, row)) for row in numbers[self.own]]
+    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+  def load(self, place: int, record: int) -> Batch:
+    # Of the seed and the place alone, whichever host or worker draws.
+    rng = np.random.default_rng((self.seed, place))
     clip = clips.load_clip(self.source[record], self.options, rng)
     return clip | label(self.table, record)
 

@@ -9,14 +9,20 @@ class StopRequest:
 
   A second SIGTERM acts as if nobody listened. Outside of the main thread,
   where Python hears no signals, it stays false.
+
+  Args:
+    listen: False leaves the signal to whom it belongs: among several
+      processes JAX's coordination service has a handler of its own.
   """
 
-  def __init__(self):
+  def __init__(self, *, listen: bool = True):
+    self._listen = listen
     self._heard = False
     self._previous = None
 
   def __enter__(self) -> 'StopRequest':
-    if threading.current_thread() is threading.main_thread():
+    is_main = threading.current_thread() is threading.main_thread()
+    if self._listen and is_main:
       self._previous = signal.signal(signal.SIGTERM, self._hear)
     return self
 

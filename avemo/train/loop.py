@@ -118,7 +118,8 @@ class Loop:
     if step >= self.run.steps or stopped == 'early':
       say(f'nothing left to train: the run ended at step {step}')
     else:
-      with preemption.StopRequest() as request:
+      listen = jax.process_count() == 1
+      with preemption.StopRequest(listen=listen) as request:
         state, step, stopped = self._go(state, first_step, request)
     self.store.wait()
     control = jax.device_get(state.control)
@@ -154,9 +155,9 @@ class Loop:
       for step in range(first_step + 1, run.steps + 1):
         with jax.transfer_guard('disallow'):
           state, metrics = run.train_step(state, batch)
-          # Read while the devices work.
-          if step < run.steps:
-            batch = self._next(batches)
+        # Read while the devices work.
+        if step < run.steps:
+          batch = self._next(batches)
         metrics = self._check(state, step, jax.device_get(metrics))
         bar.update()
         if step % run.log_every == 0 or step == run.steps:
