@@ -68,7 +68,7 @@ def sources(tmp_path_factory):
   write('a/x', 'a/x.wav', None, speech=speech)
   write('b/x', 'b/x.wav', None, speech=films.hum(1.2))
   write('silent', 'silent.wav', None, speech=np.zeros(16_000, np.float32))
-  write('bytes', os.fsdecode(b'caf\xe9.wav'), None, speech=films.hum(0.6))
+  write('bytes', os.fsdecode(b'caf\xe9.wav'), None, speech=films.hum(0.8))
   made['text'] = root / 'text.mp4'
   made['text'].write_text('This is no film.\n')
   made['empty'] = root / 'empty.wav'
