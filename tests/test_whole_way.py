@@ -15,6 +15,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 CONFIG = str(ROOT / 'configs/tiny_crema_d.py')
 SMALL = [
   '--config.steps=2',
+  '--config.optim.warmup=0',
   '--config.data.batch_size=8',
   '--config.data.frames=4',
   '--config.data.size=32',
