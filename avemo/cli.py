@@ -10,6 +10,8 @@ import sys
 import traceback
 from collections.abc import Sequence
 
+from absl import logging as absl_logging
+
 import avemo
 from avemo import errors
 
@@ -400,7 +402,9 @@ def quiet_libraries() -> None:
   """Libraries report through logging; a user wants our lines alone."""
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
   os.environ.setdefault('GRPC_VERBOSITY', 'ERROR')
-  for name in ('absl', 'jax', 'orbax', 'grain', 'tensorflow_datasets'):
+  # Its import sets its logger's level, so it is asked, not its logger.
+  absl_logging.set_verbosity(absl_logging.ERROR)
+  for name in ('jax', 'orbax', 'grain', 'tensorflow_datasets'):
     logging.getLogger(name).setLevel(logging.ERROR)
 
 
