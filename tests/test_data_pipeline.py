@@ -1,6 +1,10 @@
 """Order, slices, resume, workers and padding of batches."""
 
 import itertools
+import os
+import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -23,19 +27,27 @@ def make(count=12, **columns):
   return small_dataset.make_dataset(made, **columns)
 
 
-def take(dataset, count, records=None, **options):
+def start(dataset, records=None, **options):
   records = range(len(dataset.source)) if records is None else records
   options = {'options': OPTIONS, 'batch_size': 4, 'seed': 7} | options
-  batches = pipeline.train_batches(dataset, records, SPACE, **options)
+  return pipeline.train_batches(dataset, records, SPACE, **options)
+
+
+def start_evaluation(dataset, records=None, **options):
+  records = range(len(dataset.source)) if records is None else records
+  options = {'options': OPTIONS, 'batch_size': 4} | options
+  return pipeline.eval_batches(dataset, records, SPACE, **options)
+
+
+def take(dataset, count, records=None, **options):
+  batches = start(dataset, records, **options)
   taken = list(itertools.islice(batches, count))
   batches.close()
   return taken
 
 
 def evaluate(dataset, records=None, **options):
-  records = range(len(dataset.source)) if records is None else records
-  options = {'options': OPTIONS, 'batch_size': 4} | options
-  batches = pipeline.eval_batches(dataset, records, SPACE, **options)
+  batches = start_evaluation(dataset, records, **options)
   taken = list(batches)
   batches.close()
   return taken
@@ -116,6 +128,36 @@ def test_hosts_hold_the_rows_of_one_batch_in_order(num_hosts):
     for name, value in batch.items():
       joined = np.concatenate([part[number][name] for part in parts])
       np.testing.assert_array_equal(joined, value)
+
+
+PROGRAM = """
+import test_data_pipeline
+if __name__ == '__main__':
+  dataset = test_data_pipeline.make()
+  for batches in (
+    test_data_pipeline.start(dataset, workers=2),
+    test_data_pipeline.start_evaluation(dataset, workers=2),
+  ):
+    kept = [batch for batch, _ in zip(batches, range(4))]
+    batches.close()
+    batches.close()
+    assert list(batches) == [] and all(b['record'].any() for b in kept)
+"""
+
+
+def test_workers_give_their_memory_back(tmp_path):
+  program = tmp_path / 'program.py'
+  program.write_text(PROGRAM)
+  here = pathlib.Path(__file__).parent
+  result = subprocess.run(
+    [sys.executable, str(program)],
+    env=os.environ | {'PYTHONPATH': f'{here}:{here.parent}'},
+    capture_output=True,
+    text=True,
+    check=True,
+  )
+  # Python tells at the end of a process what it left behind.
+  assert result.stderr == ''
 
 
 def test_hosts_decode_their_own_rows_alone():

@@ -6,6 +6,7 @@ number of hosts and workers, and the rows of a global batch stay where they are.
 """
 
 import dataclasses
+import gc
 import multiprocessing
 import os
 import signal
@@ -27,6 +28,9 @@ Batch = dict[str, np.ndarray]
 # Batches are large: a few ahead are enough to hide the decoding.
 THREADS = 2
 
+# Bytes of an array from which on processes share its memory.
+SMALLEST_SHARED = 1 << 20
+
 
 def train_batches(
   dataset,
@@ -43,7 +47,7 @@ def train_batches(
   balanced: bool = False,
   soft_labels: str | None = None,
   shuffle_labels_seed: int | None = None,
-) -> grain.DatasetIterator:
+) -> 'Batches':
   """Endless shuffled batches of this host, from batch `first_step` on.
 
   Records without a label or without any modality in use are left out.
@@ -104,7 +108,7 @@ def eval_batches(
   host: int = 0,
   num_hosts: int = 1,
   workers: int = 0,
-) -> grain.DatasetIterator:
+) -> 'Batches':
   """Every view of every record once, in order, on one of the hosts.
 
   Every host gets as many batches; what fills up the last ones has `mask`
@@ -290,7 +294,37 @@ def split_batch(batch_size: int, num_hosts: int) -> int:
   return batch_size // num_hosts
 
 
-def iterate(batches: grain.MapDataset, workers: int) -> grain.DatasetIterator:
+class Batches:
+  """An iterator over batches; to be closed, which ends its processes."""
+
+  def __init__(self, iterator: grain.DatasetIterator, *, is_shared: bool):
+    self._iterator = iterator
+    self._is_shared = is_shared
+
+  def __iter__(self) -> 'Batches':
+    return self
+
+  def __next__(self) -> Batch:
+    if self._iterator is None:
+      raise StopIteration
+    batch = next(self._iterator)
+    if self._is_shared:
+      # JAX may hold on to what it is given, to the end of the process, and
+      # shared memory must be given back before.
+      batch = {name: np.array(value) for name, value in batch.items()}
+    return batch
+
+  def close(self) -> None:
+    if self._iterator is not None:
+      self._iterator.close()
+      self._iterator = None
+      if self._is_shared:
+        # What it has read ahead is given back with it, and it refers to
+        # itself.
+        gc.collect()
+
+
+def iterate(batches: grain.MapDataset, workers: int) -> Batches:
   """Reads ahead, in order: in threads, or in processes and not in threads."""
   threads = 1 if workers else THREADS
   options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
@@ -299,13 +333,16 @@ def iterate(batches: grain.MapDataset, workers: int) -> grain.DatasetIterator:
     # Workers read flags of absl, which a program without any never parses.
     if not flags.FLAGS.is_parsed():
       flags.FLAGS.mark_as_parsed()
-    dataset = dataset.mp_prefetch(
+    # What is small is copied: each shared array costs calls to the system.
+    dataset = grain.experimental.WithOptionsIterDataset(
+      dataset, grain.experimental.DatasetOptions(min_shm_size=SMALLEST_SHARED)
+    ).mp_prefetch(
       grain.MultiprocessingOptions(
         num_workers=workers, per_worker_buffer_size=1
       ),
       worker_init_fn=start_worker,
     )
-  return iter(dataset)
+  return Batches(iter(dataset), is_shared=workers > 0)
 
 
 def start_worker(number: int, count: int) -> None:

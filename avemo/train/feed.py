@@ -4,7 +4,6 @@ import dataclasses
 import os
 from typing import Any
 
-import grain
 import jax
 import numpy as np
 
@@ -44,7 +43,7 @@ class Feed:
   soft_labels: str | None = None
   shuffle_labels: bool = False
 
-  def train_batches(self, first_step: int) -> grain.DatasetIterator:
+  def train_batches(self, first_step: int) -> pipeline.Batches:
     """Batches of this host from `first_step` on."""
     return pipeline.train_batches(
       self.dataset,
