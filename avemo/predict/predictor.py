@@ -361,6 +361,7 @@ def show_progress(
     total=total,
     desc=output.show_path(name),
     leave=False,
+    disable=None,
     bar_format='{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}',
   )
 
