@@ -1,13 +1,16 @@
 """`prepare` from raw files to a dataset, and what may happen on the way."""
 
+import contextlib
 import itertools
 import json
 import os
 import pathlib
+import pty
 import shutil
 import signal
 import subprocess
 import sys
+import termios
 import time
 
 import numpy as np
@@ -265,17 +268,27 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(few_raw, tmp_path):
   assert names == ['.lock']
 
 
-def test_prepare_says_nothing_of_tfds(few_raw, tmp_path):
+def test_a_terminal_sees_the_bar_and_a_log_file_nothing(few_raw, tmp_path):
   clip = copy_clips(few_raw, tmp_path / 'one', FEW[:1])
   program = (
     'from datasets_tfds import prepare\n'
     f'prepare.prepare("crema_d", {str(clip)!r}, '
-    f'data_dir={str(tmp_path)!r}, workers=0, progress=True)\n'
+    f'data_dir={str(tmp_path)!r}, workers=0, overwrite=True)\n'
   )
-  result = subprocess.run(
-    [sys.executable, '-c', program], capture_output=True, text=True, check=True
-  )
-  assert result.stdout == ''
-  bars = result.stderr.replace('\r', '\n').split('\n')
-  assert all(bar.startswith('prepare crema_d:') for bar in bars if bar.strip())
-  assert '100%' in bars[-1] + bars[-2]
+  command = [sys.executable, '-c', program]
+  result = subprocess.run(command, capture_output=True, text=True, check=True)
+  assert (result.stdout, result.stderr) == ('', '')
+  terminal, ours = pty.openpty()
+  termios.tcsetwinsize(ours, (24, 100))
+  process = subprocess.Popen(command, stdout=ours, stderr=ours)
+  os.close(ours)
+  shown = b''
+  # The last reader of a terminal whose writers are gone gets an error.
+  with contextlib.suppress(OSError):
+    while piece := os.read(terminal, 1 << 16):
+      shown += piece
+  os.close(terminal)
+  assert process.wait() == 0
+  bars = [bar for bar in shown.decode().replace('\r', '\n').split('\n') if bar]
+  assert all(bar.startswith('prepare crema_d:') for bar in bars)
+  assert '1/1' in bars[-1]
