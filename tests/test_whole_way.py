@@ -79,7 +79,9 @@ def test_scoring_clips_of_another_fold_warns(workdir, capsys):
   assert 'may have been trained on' in capsys.readouterr().out
 
 
-def test_workdir_of_another_config_is_refused(workdir, capsys):
+def test_workdir_of_another_config_is_refused(
+  workdir, tiny_crema_d_dataset, capsys
+):
   before = {p: p.stat().st_mtime for p in workdir.rglob('*') if p.is_file()}
   with pytest.raises(SystemExit) as stop:
     cli.main(
@@ -87,6 +89,7 @@ def test_workdir_of_another_config_is_refused(workdir, capsys):
         'train',
         f'--config={CONFIG}:system=early',
         f'--workdir={workdir}',
+        f'--config.data_dir={tiny_crema_d_dataset}',
         '--config.optim.lr=0.5',
         *SMALL,
       ]
