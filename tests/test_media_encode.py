@@ -38,14 +38,15 @@ def test_films_have_the_codecs_of_the_corpora_and_stable_bytes(
   tmp_path, suffix, video, audio, rate
 ):
   written = []
-  for name in ('a', 'b'):
-    path = tmp_path / f'{name}{suffix}'
+  # An encoder that varies does so once in a few films.
+  for number in range(12):
+    path = tmp_path / f'{number}{suffix}'
     encode.write_media(
       path, make_frames(30), fps=30_000 / 1001, speech=make_speech(1)
     )
     written.append(path.read_bytes())
   info = decode.probe(path)
-  assert written[0] == written[1]
+  assert len(set(written)) == 1
   assert (info.video_codec, info.audio_codec) == (video, audio)
   assert (info.sample_rate, info.width, info.height) == (rate, 64, 48)
   assert info.fps == pytest.approx(29.97, abs=0.05)
