@@ -17,13 +17,13 @@ from configs import common
 def get_config(arg: str = ''):
   arg = common.parse(arg, fold=0)
   config = common.default()
-  config.steps = 600
+  config.steps = 1200
   config.log_every = 50
   config.data.update(
     name='ravdess_av',
     protocol='ravdess_hicmae_6fold',
     fold=arg.fold,
-    batch_size=64,
+    batch_size=32,
     seconds=4.0,
   )
   config.augment = {
@@ -35,7 +35,7 @@ def get_config(arg: str = ''):
   config.model.use = ('audio',)
   config.model.audio = {'name': 'functionals', 'width': 256}
   config.loss.update(label_smoothing=0.1, class_weights='balanced')
-  config.optim.update(lr=2e-3, warmup=25, weight_decay=0.3, ema=0.99)
+  config.optim.update(lr=1e-3, warmup=50, weight_decay=0.3, ema=0.99)
   config.control.evaluate_every = config.steps
-  config.checkpoint.every = 200
+  config.checkpoint.every = 400
   return config
