@@ -223,6 +223,18 @@ def test_windows_of_one_sample_work():
   assert np.isfinite(found).all()
 
 
+def test_gradients_are_finite(speech):
+  clips = speech.astype(np.float32) / 32_768
+  clips[2] = 0
+  lengths = jnp.asarray([SAMPLES, 1, 9_000])
+  gradient = jax.jit(
+    jax.grad(lambda x: lib.compute_functionals(x, lengths).sum())
+  )(clips)
+  assert np.isfinite(gradient).all()
+  assert (gradient[0] != 0).any()
+  assert (gradient[1, 1:] == 0).all()
+
+
 def test_quantiles_are_linearly_interpolated_over_the_mask():
   draw = np.random.default_rng(3)
   x = draw.standard_normal((4, 13, 5)).astype(np.float32)

@@ -208,7 +208,8 @@ def describe_frames(power: jax.Array, num_frames: jax.Array) -> Frames:
     sample_rate=SAMPLE_RATE, n_fft=N_FFT, num_mels=NUM_MELS, fmin=50.0
   )
   mels = jnp.matmul(power, bank, precision='highest')
-  peak = mels.max((1, 2), keepdims=True)
+  # A floor is a constant: no gradient runs through it.
+  peak = jax.lax.stop_gradient(mels.max((1, 2), keepdims=True))
   energy = _to_decibels(mels.sum(2) + SILENCE * peak[..., 0] + SILENCE)
   loudest = jnp.where(valid, energy, -jnp.inf).max(1, keepdims=True)
   active = valid & (energy > loudest - ACTIVE_DB)
@@ -242,8 +243,8 @@ def measure_salience(power: jax.Array) -> jax.Array:
     `[B, F, P]`, in the logarithm of power; 0 in silence.
   """
   power = power[..., :NUM_BINS]
-  peak = power.max(-1, keepdims=True)
   # The floor keeps the depth of the gaps from deciding.
+  peak = jax.lax.stop_gradient(power.max(-1, keepdims=True))
   levels = jnp.log(power + 1e-4 * peak + 1e-9)
   return jnp.matmul(levels, make_harmonic_bank(), precision='highest')
 
@@ -261,6 +262,16 @@ def make_harmonic_bank() -> np.ndarray:
 
 
 # -------------------------------------------------------------- statistics
+
+
+def find_greatest(x: jax.Array, axis: int) -> jax.Array:
+  """The maximum along an axis, which is kept; one element has its gradient.
+
+  That of `max` is shared by all that equal it, which may be none, 0 / 0, where
+  XLA computes x once more and rounds it differently.
+  """
+  place = jnp.argmax(x, axis=axis, keepdims=True)
+  return jnp.take_along_axis(x, place, axis)
 
 
 def measure(x: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -380,7 +391,7 @@ def summarize_modulation(frames: Frames) -> dict[str, jax.Array]:
 def summarize_pitch(frames: Frames) -> dict[str, jax.Array]:
   """Pitch in octaves over the voiced frames, and how voiced they are."""
   salience, active = frames.salience, frames.active
-  voicing = salience.max(-1, keepdims=True)
+  voicing = find_greatest(salience, -1)
   pitch = jnp.matmul(
     jax.nn.softmax(SHARPNESS * salience),
     np.log2(PITCHES).astype(np.float32)[:, None],
@@ -418,7 +429,7 @@ def summarize_energy(frames: Frames) -> dict[str, jax.Array]:
   return {
     'duration': jnp.log(count.astype(jnp.float32)),
     'active_share': frames.active.sum(1, keepdims=True) / count,
-    'energy_max': frames.energy.max(1, keepdims=True),
+    'energy_max': find_greatest(frames.energy, 1),
     'energy_mean': mean,
     'energy_std': std,
     **dict(
