@@ -209,7 +209,9 @@ class VideoMAEPretraining(nn.Module):
     # Each token carries its own position, so their order is free: those to be
     # painted come last.
     hidden = self.mask_token.astype(tokens.dtype)
-    table = look_up(jnp.concatenate([visible, masked], 1), count, tokens.shape[2])
+    table = look_up(
+      jnp.concatenate([visible, masked], 1), count, tokens.shape[2]
+    )
     table = table.astype(tokens.dtype)
     border = visible.shape[1]
     tokens = jnp.concatenate(
