@@ -69,30 +69,24 @@ def restore(
     config['model'], num_classes=len(labels), augment=config.get('augment')
   )
   mesh = mesh_lib.make_mesh()
-  control = config.get('control', {})
-  store = checkpoint_lib.Checkpoints(
-    workdir / 'checkpoints',
-    metric=control.get('metric', DEFAULT_METRIC),
-    mode=control.get('mode', 'max'),
-    read_only=True,
-  )
+  store = open_checkpoints(workdir, config)
   step = store.find_step(checkpoint)
   sharding = mesh_lib.replicated(mesh)
   shapes = jax.tree.map(
     lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
     jax.eval_shape(make_init(model, options), jax.random.key(0)),
   )
-  average = 'ema' if config.get('optim', {}).get('ema') else 'params'
+  kept = find_kept(config)
   items = store.restore(
     step,
-    {average: shapes['params'], 'batch_stats': shapes['batch_stats']},
+    {kept: shapes['params'], 'batch_stats': shapes['batch_stats']},
   )
   store.close()
   return Restored(
     config=config,
     model=model,
     variables={
-      'params': items[average],
+      'params': items[kept],
       'batch_stats': items['batch_stats'],
     },
     labels=labels,
@@ -104,6 +98,24 @@ def restore(
 
 
 DEFAULT_METRIC = 'val/uar'
+
+
+def open_checkpoints(
+  workdir: pathlib.Path, config: Mapping[str, Any]
+) -> checkpoint_lib.Checkpoints:
+  """The checkpoints of a run, to be read; ranked as the run has."""
+  control = config.get('control', {})
+  return checkpoint_lib.Checkpoints(
+    workdir / 'checkpoints',
+    metric=control.get('metric', DEFAULT_METRIC),
+    mode=control.get('mode', 'max'),
+    read_only=True,
+  )
+
+
+def find_kept(config: Mapping[str, Any]) -> str:
+  """The item of a checkpoint with the parameters that a run stands for."""
+  return 'ema' if config.get('optim', {}).get('ema') else 'params'
 
 
 def make_model(

@@ -23,6 +23,7 @@ from avemo.runtime import checkpoint as checkpoint_lib
 from avemo.runtime import distributed, preemption, writers
 from avemo.runtime import mesh as mesh_lib
 from avemo.train import control as control_lib
+from avemo.train import init as init_lib
 from avemo.train import run as run_lib
 from avemo.train import settings
 from avemo.train import state as state_lib
@@ -292,7 +293,10 @@ def start_state(
 ) -> TrainState:
   """The state of a checkpoint, or the one before the first step."""
   if not first_step:
-    return run.init()
+    state, lines = init_lib.initialize(run.init(), **run.init_from)
+    for line in lines:
+      say(line)
+    return state
   say(f'resuming at step {first_step}')
   wanted = jax.tree.map(
     lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),

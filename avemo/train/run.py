@@ -14,6 +14,7 @@ from avemo.evaluate import predictions, restore
 from avemo.runtime import mesh as mesh_lib
 from avemo.train import control as control_lib
 from avemo.train import feed as feed_lib
+from avemo.train import init as init_lib
 from avemo.train import losses, optim, settings
 from avemo.train import step as step_lib
 from avemo.train.state import TrainState
@@ -27,6 +28,7 @@ SECTIONS = (
   'data',
   'augment',
   'model',
+  'init',
   'loss',
   'optim',
   'control',
@@ -65,6 +67,8 @@ class Run:
     shardings: of the state.
     placement: of the parameters.
     init: jitted; from nothing to the state before the first step.
+    init_from: arguments of `init.initialize`, for what does not start from
+      chance.
     train_step: see `step.make_train_step`.
     predict_step: see `predictions.make_predict_step`, or `make_loss_step` for
       a model that measures its own loss.
@@ -83,6 +87,7 @@ class Run:
   shardings: TrainState
   placement: mesh_lib.Placement
   init: Callable[[], TrainState]
+  init_from: dict[str, Any]
   train_step: Callable[..., Any]
   predict_step: predictions.Step
   choice: Choice | None
@@ -174,6 +179,7 @@ def make_run(config: Mapping[str, Any], dataset: Any | None = None) -> Run:
     shardings=shardings,
     placement=placement,
     init=jax.jit(init, out_shardings=shardings),
+    init_from=init_lib.check(config.get('init', {})),
     train_step=train_step,
     predict_step=(
       predictions.make_loss_step(model, mesh)
