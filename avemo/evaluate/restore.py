@@ -9,10 +9,10 @@ from typing import Any
 
 import jax
 
-from avemo import errors
+from avemo import errors, models
 from avemo.data.clips import SAMPLE_RATE, ClipOptions
 from avemo.data.labels import LabelSpace
-from avemo.models import MODELS, emotion, layers
+from avemo.models import emotion, layers
 from avemo.runtime import checkpoint as checkpoint_lib
 from avemo.runtime import mesh as mesh_lib
 
@@ -57,6 +57,11 @@ def restore(
   """
   workdir = pathlib.Path(workdir)
   config = read_json(workdir / 'config.json')
+  if models.has_own_loss(find_model(config['model'])):
+    raise errors.AvemoError(
+      f'{workdir}: {config["model"]["name"]} knows no classes; train a '
+      f'classifier from it with config.init.video={workdir}'
+    )
   about = read_json(workdir / 'labels.json')
   labels = LabelSpace.from_json(about)
   options = read_options(about['preprocessing'])
@@ -64,30 +69,24 @@ def restore(
     config['model'], num_classes=len(labels), augment=config.get('augment')
   )
   mesh = mesh_lib.make_mesh()
-  control = config.get('control', {})
-  store = checkpoint_lib.Checkpoints(
-    workdir / 'checkpoints',
-    metric=control.get('metric', DEFAULT_METRIC),
-    mode=control.get('mode', 'max'),
-    read_only=True,
-  )
+  store = open_checkpoints(workdir, config)
   step = store.find_step(checkpoint)
   sharding = mesh_lib.replicated(mesh)
   shapes = jax.tree.map(
     lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
     jax.eval_shape(make_init(model, options), jax.random.key(0)),
   )
-  average = 'ema' if config.get('optim', {}).get('ema') else 'params'
+  kept = find_kept(config)
   items = store.restore(
     step,
-    {average: shapes['params'], 'batch_stats': shapes['batch_stats']},
+    {kept: shapes['params'], 'batch_stats': shapes['batch_stats']},
   )
   store.close()
   return Restored(
     config=config,
     model=model,
     variables={
-      'params': items[average],
+      'params': items[kept],
       'batch_stats': items['batch_stats'],
     },
     labels=labels,
@@ -99,6 +98,24 @@ def restore(
 
 
 DEFAULT_METRIC = 'val/uar'
+
+
+def open_checkpoints(
+  workdir: pathlib.Path, config: Mapping[str, Any]
+) -> checkpoint_lib.Checkpoints:
+  """The checkpoints of a run, to be read; ranked as the run has."""
+  control = config.get('control', {})
+  return checkpoint_lib.Checkpoints(
+    workdir / 'checkpoints',
+    metric=control.get('metric', DEFAULT_METRIC),
+    mode=control.get('mode', 'max'),
+    read_only=True,
+  )
+
+
+def find_kept(config: Mapping[str, Any]) -> str:
+  """The item of a checkpoint with the parameters that a run stands for."""
+  return 'ema' if config.get('optim', {}).get('ema') else 'params'
 
 
 def make_model(
@@ -119,12 +136,18 @@ def make_model(
   Raises:
     AvemoError: an unknown name or field; names the nearest.
   """
-  options = dict(section)
-  make = layers.choose('model', options.pop('name', 'emotion'), MODELS)
+  make = find_model(section)
+  options = {k: v for k, v in section.items() if k != 'name'}
   options = emotion.check_options('model', make, options)
-  return make(
-    **options, num_classes=num_classes, augment=augment or {}, frozen=frozen
-  )
+  given = {'augment': augment or {}}
+  if not models.has_own_loss(make):
+    given |= {'num_classes': num_classes, 'frozen': frozen}
+  return make(**options, **given)
+
+
+def find_model(section: Mapping[str, Any]) -> type:
+  """The class of a config's section, or an AvemoError."""
+  return layers.choose('model', section.get('name', 'emotion'), models.MODELS)
 
 
 def make_init(model: Any, options: ClipOptions):
