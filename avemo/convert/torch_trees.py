@@ -192,7 +192,8 @@ def _walk(
   for name, value in state.items():
     _spend(budget)
     plain = _read_plain(value)
-    if type(name) is str and plain is not None and name[:1] != '_':
+    public = type(name) is str and name[:1] != '_' and name != 'training'
+    if public and plain is not None:
       attributes[prefix + name] = plain
   for name, value in (read_dict(state['_modules']) or {}).items():
     _spend(budget)

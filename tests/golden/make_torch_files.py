@@ -119,11 +119,6 @@ def main():
       {},
     ),
     'legacy': (legacy, legacy, {'_use_new_zipfile_serialization': False}),
-    'legacy_module': (
-      net,
-      net.state_dict(),
-      {'_use_new_zipfile_serialization': False},
-    ),
   }
   expected = {}
   for name, (value, tensors, options) in saved.items():
