@@ -2,10 +2,10 @@
 
 import tracemalloc
 
+import bundles
 import numpy as np
 import pytest
 
-import bundles
 from avemo import errors
 from avemo.convert import bundle, crc32c
 
