@@ -9,10 +9,10 @@ from typing import Any
 
 import jax
 
-from avemo import errors
+from avemo import errors, models
 from avemo.data.clips import SAMPLE_RATE, ClipOptions
 from avemo.data.labels import LabelSpace
-from avemo.models import MODELS, emotion, layers
+from avemo.models import emotion, layers
 from avemo.runtime import checkpoint as checkpoint_lib
 from avemo.runtime import mesh as mesh_lib
 
@@ -57,6 +57,11 @@ def restore(
   """
   workdir = pathlib.Path(workdir)
   config = read_json(workdir / 'config.json')
+  if models.has_own_loss(find_model(config['model'])):
+    raise errors.AvemoError(
+      f'{workdir}: {config["model"]["name"]} knows no classes; train a '
+      f'classifier from it with config.init.video={workdir}'
+    )
   about = read_json(workdir / 'labels.json')
   labels = LabelSpace.from_json(about)
   options = read_options(about['preprocessing'])
@@ -119,12 +124,18 @@ def make_model(
   Raises:
     AvemoError: an unknown name or field; names the nearest.
   """
-  options = dict(section)
-  make = layers.choose('model', options.pop('name', 'emotion'), MODELS)
+  make = find_model(section)
+  options = {k: v for k, v in section.items() if k != 'name'}
   options = emotion.check_options('model', make, options)
-  return make(
-    **options, num_classes=num_classes, augment=augment or {}, frozen=frozen
-  )
+  given = {'augment': augment or {}}
+  if not models.has_own_loss(make):
+    given |= {'num_classes': num_classes, 'frozen': frozen}
+  return make(**options, **given)
+
+
+def find_model(section: Mapping[str, Any]) -> type:
+  """The class of a config's section, or an AvemoError."""
+  return layers.choose('model', section.get('name', 'emotion'), models.MODELS)
 
 
 def make_init(model: Any, options: ClipOptions):

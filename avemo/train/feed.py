@@ -29,6 +29,7 @@ class Feed:
     balanced: see `pipeline.train_batches`.
     soft_labels: likewise.
     shuffle_labels: deal the training labels out anew, by the seed.
+    unlabelled: train on records without a label as well.
   """
 
   dataset: Any
@@ -42,6 +43,7 @@ class Feed:
   balanced: bool = False
   soft_labels: str | None = None
   shuffle_labels: bool = False
+  unlabelled: bool = False
 
   def train_batches(self, first_step: int) -> pipeline.Batches:
     """Batches of this host from `first_step` on."""
@@ -59,6 +61,7 @@ class Feed:
       balanced=self.balanced,
       soft_labels=self.soft_labels,
       shuffle_labels_seed=self.seed if self.shuffle_labels else None,
+      unlabelled=self.unlabelled,
     )
 
   def train_targets(self) -> np.ndarray:
@@ -86,6 +89,7 @@ def make_feed(
   soft_labels: str | None = None,
   shuffle_labels: bool = False,
   refit: bool = False,
+  unlabelled: bool = False,
 ) -> Feed:
   """Opens a dataset and divides it.
 
@@ -104,6 +108,7 @@ def make_feed(
     soft_labels: column with votes.
     shuffle_labels: a control that must end at chance.
     refit: train on the validation clips as well, and choose nothing.
+    unlabelled: train on records without a label as well.
 
   Raises:
     AvemoError: the data is not there or does not fit.
@@ -132,4 +137,5 @@ def make_feed(
     balanced=balanced,
     soft_labels=soft_labels,
     shuffle_labels=shuffle_labels,
+    unlabelled=unlabelled,
   )

@@ -15,7 +15,8 @@ import jax
 import tqdm
 
 import avemo
-from avemo import errors
+from avemo import errors, models
+from avemo.data.labels import LabelSpace
 from avemo.evaluate import page, predictions, restore
 from avemo.metrics import classification
 from avemo.runtime import checkpoint as checkpoint_lib
@@ -237,28 +238,28 @@ class Loop:
 
   def _evaluate(self, state: TrainState, step: int) -> dict[str, float]:
     """Metrics over the validation records."""
-    run = self.run
-    found = predictions.predict_records(
+    run, feed = self.run, self.run.feed
+    has_own_loss = models.has_own_loss(run.model)
+    apply = (
+      predictions.measure_loss
+      if has_own_loss
+      else (predictions.predict_records)
+    )
+    found = apply(
       run.predict_step,
       {
         'params': state.ema if run.averages else state.params,
         'batch_stats': state.batch_stats,
       },
-      run.feed.dataset,
-      run.feed.val,
-      run.feed.labels,
-      options=run.feed.options,
-      batch_size=run.feed.batch_size,
+      feed.dataset,
+      feed.val,
+      feed.labels,
+      options=feed.options,
+      batch_size=feed.batch_size,
       mesh=run.mesh,
-      workers=run.feed.workers,
+      workers=feed.workers,
     )
-    counts = classification.confusion(
-      found.emotion, found.prediction, len(run.feed.labels)
-    )
-    metrics = {
-      name: float(compute(counts))
-      for name, compute in classification.METRICS.items()
-    } | {'loss': found.loss}
+    metrics = {'loss': found} if has_own_loss else score(found, feed.labels)
     self._log(step, 'val', metrics)
     say(
       f'step {step}/{run.steps}: '
@@ -270,6 +271,20 @@ class Loop:
     self.writer.write_scalars(
       step, {f'{part}/{name}': value for name, value in metrics.items()}
     )
+
+
+def score(
+  found: predictions.RecordPredictions, labels: LabelSpace
+) -> dict[str, float]:
+  """The metrics of predictions, and their loss."""
+  counts = classification.confusion(
+    found.emotion, found.prediction, len(labels)
+  )
+  metrics = {
+    name: float(compute(counts))
+    for name, compute in classification.METRICS.items()
+  }
+  return metrics | {'loss': found.loss}
 
 
 def start_state(

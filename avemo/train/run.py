@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from avemo import augment as augment_lib
-from avemo import errors
+from avemo import errors, models
 from avemo.data.clips import ClipOptions
 from avemo.evaluate import predictions, restore
 from avemo.runtime import mesh as mesh_lib
@@ -38,6 +38,8 @@ REQUIRED = ('seed', 'steps', 'data', 'model', 'optim')
 
 # Names that an evaluation on validation records measures.
 METRICS = ('val/uar', 'val/war', 'val/f1_macro', 'val/loss')
+# Of which a model that measures its own loss has this one alone.
+OWN_METRIC = 'val/loss'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +66,8 @@ class Run:
     placement: of the parameters.
     init: jitted; from nothing to the state before the first step.
     train_step: see `step.make_train_step`.
-    predict_step: see `predictions.make_predict_step`.
+    predict_step: see `predictions.make_predict_step`, or `make_loss_step` for
+      a model that measures its own loss.
     choice: None where nothing is chosen.
     save_every: steps between checkpoints.
     keep: arguments of `Checkpoints`.
@@ -81,7 +84,7 @@ class Run:
   placement: mesh_lib.Placement
   init: Callable[[], TrainState]
   train_step: Callable[..., Any]
-  predict_step: predictions.PredictStep
+  predict_step: predictions.Step
   choice: Choice | None
   save_every: int
   keep: dict[str, Any]
@@ -117,6 +120,8 @@ def make_run(config: Mapping[str, Any], dataset: Any | None = None) -> Run:
   (loss,) = settings.split(
     'loss', config.get('loss', {}), ('class_weights', 'label_smoothing')
   )
+  if models.has_own_loss(restore.find_model(config['model'])):
+    check_own_loss(config)
   adjust, rate, own = settings.split(
     'optim',
     config['optim'],
@@ -170,7 +175,11 @@ def make_run(config: Mapping[str, Any], dataset: Any | None = None) -> Run:
     placement=placement,
     init=jax.jit(init, out_shardings=shardings),
     train_step=train_step,
-    predict_step=predictions.make_predict_step(model, mesh),
+    predict_step=(
+      predictions.make_loss_step(model, mesh)
+      if models.has_own_loss(model)
+      else predictions.make_predict_step(model, mesh)
+    ),
     choice=choice,
     save_every=save_every,
     keep=keep,
@@ -184,7 +193,8 @@ def make_feed(
   clip_keys = [f.name for f in dataclasses.fields(ClipOptions)]
   clip_keys.remove('use')
   own = settings.find_keys(feed_lib.make_feed)
-  own = [k for k in own if k not in ('seed', 'options', 'data_dir')]
+  given = ('seed', 'options', 'data_dir', 'unlabelled')
+  own = [k for k in own if k not in given]
   clip, data = settings.split('data', config['data'], clip_keys, own)
   for key in ('name', 'protocol', 'batch_size'):
     if key not in data:
@@ -198,6 +208,7 @@ def make_feed(
     seed=config['seed'],
     options=options,
     data_dir=config.get('data_dir'),
+    unlabelled=models.has_own_loss(restore.find_model(config['model'])),
     **data,
   )
 
@@ -244,6 +255,24 @@ def make_choice(
   if every < 1:
     raise errors.AvemoError(f'control.evaluate_every={every}: at least 1')
   return Choice(every, metric, options), mode
+
+
+def check_own_loss(config: Mapping[str, Any]) -> None:
+  """Raises an AvemoError for options that such a model has no use for."""
+  name = config['model']['name']
+  used = [k for k, v in config.get('loss', {}).items() if v]
+  if used:
+    raise errors.AvemoError(
+      f'config: {name} measures its own loss and has no use for '
+      f'loss.{used[0]}; leave it out'
+    )
+  control = config.get('control', {})
+  found = control.get('metric', restore.DEFAULT_METRIC), control.get('mode')
+  if found != (OWN_METRIC, 'min'):
+    raise errors.AvemoError(
+      f'config: {name} has no classes to be right about: set '
+      f"control.metric={OWN_METRIC!r} and control.mode='min'"
+    )
 
 
 def make_keep(
