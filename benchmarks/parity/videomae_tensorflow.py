@@ -1,13 +1,13 @@
 """Saves innat's VideoMAE with random weights, and what it computes.
 
-A program of its own, for the environment that has TensorFlow (2.12, with
-Keras 2) and not avemo:
+A program of its own, for a Python that has TensorFlow 2.12 with Keras 2, and
+neither avemo nor a new NumPy:
 
-  python benchmarks/parity/videomae_tensorflow.py CHECKOUT OUT SIZES SEED
+  python videomae_tensorflow.py CHECKOUT FOLDER KIND OPTIONS
 
-CHECKOUT is innat/VideoMAE's repository; SIZES is JSON: `kind` ('finetuned' or
-'pretraining'), the arguments of the model under `model`, `frames` and `size`
-of the clips. It writes OUT/saved_model, OUT/model.h5 and OUT/outputs.npz.
+CHECKOUT is the repository innat/VideoMAE, KIND `finetuned` or `pretraining`,
+OPTIONS the model's arguments as JSON. It reads FOLDER/clip.npz and writes
+FOLDER/saved_model, FOLDER/model.h5 and FOLDER/outputs.npz.
 """
 
 import json
@@ -22,13 +22,16 @@ import numpy as np
 import tensorflow as tf
 
 
-def draw_weights(model, generator):
-  """Puts another random tensor into every weight of the model."""
+def draw_weights(model):
+  """Puts another random tensor into every weight; see videomae_torch."""
+  generator = np.random.default_rng(0)
   for weight in model.weights:
-    drawn = 0.05 * generator.standard_normal(weight.shape)
-    if 'gamma' in weight.name:
-      drawn = 1 + 4 * drawn
-    weight.assign(drawn.astype('float32'))
+    drawn = generator.standard_normal(weight.shape)
+    if 'kernel' in weight.name:
+      drawn *= 1.4 / np.prod(weight.shape[:-1]) ** 0.5
+    else:
+      drawn *= 0.2
+    weight.assign(drawn + 1 if 'gamma' in weight.name else drawn)
 
 
 def run_finetuned(model, clip):
@@ -56,40 +59,38 @@ def run_pretraining(model, clip, mask):
 
 
 def main():
-  checkout, out, sizes, seed = sys.argv[1:]
-  out = pathlib.Path(out)
-  sizes = json.loads(sizes)
+  checkout, folder, kind, options = sys.argv[1:]
+  folder = pathlib.Path(folder)
   sys.path.insert(0, checkout)
   from videomae import videomae_finetune, videomae_pretrain
 
-  tf.config.threading.set_intra_op_parallelism_threads(1)
-  tf.config.threading.set_inter_op_parallelism_threads(1)
-  generator = np.random.default_rng(int(seed))
-  shape = (2, sizes['frames'], sizes['size'], sizes['size'], 3)
-  clip = generator.standard_normal(shape).astype('float32')
-  stored = {'clip': clip}
-  if sizes['kind'] == 'finetuned':
-    model = videomae_finetune.TFVisionTransformer(
-      all_frames=sizes['frames'], qkv_bias=True, **sizes['model']
-    )
-    model(clip)
-    draw_weights(model, generator)
-    stored |= run_finetuned(model, clip)
+  with np.load(folder / 'clip.npz') as clip:
+    inputs = (clip['clip'],)
+    if kind == 'pretraining':
+      inputs += (clip['mask'],)
+    faint, faint_decoder = clip['faint'], clip['faint_decoder']
+  options = json.loads(options) | {'qkv_bias': True}
+  if kind == 'pretraining':
+    model = videomae_pretrain.TFPretrainVisionTransformer(**options)
+    compute = run_pretraining
   else:
-    # The checkout's model has no field for the number of frames: it is 16.
-    model = videomae_pretrain.TFPretrainVisionTransformer(
-      qkv_bias=True, **sizes['model']
-    )
-    num_tokens = model.encoder.patch_embed.num_patches
-    mask = np.zeros((2, num_tokens), bool)
-    for row in mask:
-      row[generator.permutation(num_tokens)[: 3 * num_tokens // 4]] = True
-    model(clip, mask)
-    draw_weights(model, generator)
-    stored |= {'mask': mask} | run_pretraining(model, clip, mask)
-  model.save_weights(out / 'model.h5')
-  model.save(out / 'saved_model')
-  np.savez(out / 'outputs.npz', **{k: np.asarray(v) for k, v in stored.items()})
+    model = videomae_finetune.TFVisionTransformer(**options)
+    compute = run_finetuned
+  model(*inputs)
+  draw_weights(model)
+  outputs = compute(model, *inputs)
+  encoder = model.encoder if kind == 'pretraining' else model
+  outputs['video/encoder/blocks/norm1'] = encoder.blocks[0].norm1(faint[None])[0]
+  if kind == 'pretraining':
+    decoder = model.decoder
+    outputs['video/norm'] = encoder.norm(faint[None])[0]
+    outputs['decoder/blocks/norm1'] = decoder.blocks[0].norm1(faint_decoder[None])[0]
+    outputs['decoder/norm'] = decoder.norm(faint_decoder[None])[0]
+  else:
+    outputs['video/fc_norm'] = model.fc_norm(faint)
+  np.savez(folder / 'outputs.npz', **{k: v.numpy() for k, v in outputs.items()})
+  model.save_weights(folder / 'model.h5')
+  model.save(folder / 'saved_model')
 
 
 if __name__ == '__main__':
