@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from avemo import errors
-from avemo.convert import crc32c, table, wire
+from avemo.convert import crc32c, refusal, table, wire
 
 HEADER = b''
 GRAPH = '_CHECKPOINTABLE_OBJECT_GRAPH'
@@ -53,9 +53,6 @@ COUNTER = re.compile(r'_id\d+$')
 LARGEST_INDEX = 16 << 20
 LARGEST_GRAPH = 32 << 20
 LONGEST_NAME = 1024
-
-# What reading a broken file raises; NotImplementedError: a whole one.
-BROKEN = (ValueError, IndexError, OverflowError, MemoryError)
 
 
 class Entry(NamedTuple):
@@ -125,17 +122,8 @@ def read(
       f'{path}: no TensorFlow checkpoint is here; name a SavedModel folder or '
       'an .index file with its .data files beside it'
     )
-  try:
+  with refusal.of(path, 'TensorFlow checkpoint'):
     return _read_bundle(prefix), {}
-  except NotImplementedError as error:
-    raise errors.AvemoError(f'{path}: {error}') from error
-  except BROKEN as error:
-    raise errors.AvemoError(
-      f'{path}: not a whole TensorFlow checkpoint: {error}; download or copy '
-      'it again'
-    ) from error
-  except OSError as error:
-    raise errors.AvemoError(f'{path}: cannot be read: {error}') from error
 
 
 def _read_bundle(prefix: pathlib.Path) -> dict[str, np.ndarray]:
@@ -150,7 +138,7 @@ def _read_bundle(prefix: pathlib.Path) -> dict[str, np.ndarray]:
     name = key.decode('utf-8')
     entry = _read_entry(value)
     if entry.sliced:
-      raise NotImplementedError(
+      raise refusal.Refusal(
         f'{name} is partitioned over several tensors, which is not read; save '
         'it in one piece'
       )
@@ -182,8 +170,8 @@ def _open_shard(
 ) -> mmap.mmap | bytes:
   path = prefix.with_name(f'{prefix.name}.data-{shard:05d}-of-{num_shards:05d}')
   if not path.is_file():
-    raise errors.AvemoError(
-      f'{path}: this part of the checkpoint is missing; put it beside the index'
+    raise refusal.Refusal(
+      f'its part {path.name} is missing; put it beside the index'
     )
   with path.open('rb') as file:
     if not path.stat().st_size:
@@ -231,7 +219,7 @@ def _read_tensor(
   name: str, data: memoryview, entry: Entry, order: str
 ) -> np.ndarray:
   if entry.dtype not in DTYPES:
-    raise NotImplementedError(
+    raise refusal.Refusal(
       f'the type of {name}, number {entry.dtype} of TensorFlow, is not read; '
       'save it as float32'
     )

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from avemo import errors
-from avemo.convert import h5_layout
+from avemo.convert import h5_layout, refusal
 
 SIGNATURE = b'\x89HDF\r\n\x1a\n'
 SECONDS = 300
@@ -48,15 +48,10 @@ def read(
     raise errors.AvemoError(
       f'{path}: reading .h5 files needs h5py; install avemo[convert]'
     )
-  try:
+  with refusal.of(path, 'file of Keras weights'):
     if 'error' in layout:
       raise ValueError(layout['error'])
     return _map_weights(path, layout['weights']), layout['attributes']
-  except (OSError, TypeError, ValueError) as error:
-    raise errors.AvemoError(
-      f'{path}: not a whole file of Keras weights: {error}; download or copy '
-      'it again'
-    ) from error
 
 
 def _find_layout(path: pathlib.Path) -> dict[str, Any]:

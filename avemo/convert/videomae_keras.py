@@ -47,8 +47,8 @@ def name_weights(source: readers.Source) -> dict[str, Any]:
       own_last = re.sub(r'_id\d+$', '', own_last)
       if own_last != last or layers.setdefault(layer, own_layer) != own_layer:
         raise errors.AvemoError(
-          f'{source.path}: {group}/{own} stands where {name or "nothing"} should; this is '
-          'not an .h5 of innat/VideoMAE as known: convert its SavedModel'
+          f'{source.path}: {group}/{own} stands where {name or "nothing"} '
+          'should; this is not an .h5 of innat/VideoMAE as known: convert its SavedModel'
         )
       named[name] = tensor
   return named

@@ -161,9 +161,7 @@ def compare_params(
 ) -> dict[str, Any]:
   """As `compare`, for a model that is loaded."""
   expected = list(reference.outputs.values())[-1]
-  # What is hidden decides shapes, so it is no argument.
-  run_whole = functools.partial(compute, model, mask=reference.mask)
-  output = jax.jit(run_whole)(params, reference.frames)
+  output = compute(model, params, reference.frames, reference.mask)
   row = measure(output, expected, tolerance)
   if not row['ok']:
     row['layer'] = find_first(model, params, reference, tolerance)
@@ -222,24 +220,35 @@ def load(path: pathlib.Path) -> tuple[Any, dict[str, Any]]:
   if name == 'emotion':
     options['num_classes'] = plan.num_classes
   model = models.MODELS[name](**options)
-  tubelet = plan.model['video']['tubelet']
-  batch = emotion.example_batch(frames=2 * tubelet[0], size=2 * tubelet[1])
-  keys = {'params': jax.random.key(0), 'dropout': jax.random.key(1)}
-  shapes = jax.eval_shape(lambda: model.init(keys, batch))['params']
-  shapes = {k: v.shape for k, v in rules.flatten(shapes).items()}
+  shapes = find_shapes(model)
   return model, rules.nest(rules.convert(plan.tensors, plan.rules, shapes))
 
 
+@functools.cache
+def find_shapes(model: Any) -> dict[str, tuple[int, ...]]:
+  """The shape of every parameter of a model."""
+  tubelet = model.video.tubelet
+  batch = emotion.example_batch(frames=2 * tubelet[0], size=2 * tubelet[1])
+  keys = {'params': jax.random.key(0), 'dropout': jax.random.key(1)}
+  params = jax.eval_shape(lambda: model.init(keys, batch))['params']
+  return {path: leaf.shape for path, leaf in rules.flatten(params).items()}
+
+
 def compute(
-  model: Any, params: Any, frames: Any, *, mask: np.ndarray | None
+  model: Any, params: Any, frames: np.ndarray, mask: np.ndarray | None
 ) -> jax.Array:
   """Logits, or the pixels of the hidden tokens."""
-  if mask is None:
-    batch = {'frames': frames, 'has_video': np.ones(len(frames), bool)}
-    return model.apply({'params': params}, batch)['emotion']
-  return model.apply(
-    {'params': params}, frames, *divide(mask), method='reconstruct'
-  )
+  return _compute(model, params, frames, () if mask is None else divide(mask))
+
+
+@functools.partial(jax.jit, static_argnames='model')
+def _compute(model, params, frames, tokens):
+  if tokens:
+    return model.apply(
+      {'params': params}, frames, *tokens, method='reconstruct'
+    )
+  batch = {'frames': frames, 'has_video': np.ones(len(frames), bool)}
+  return model.apply({'params': params}, batch)['emotion']
 
 
 def divide(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -262,7 +271,7 @@ def compute_layers(
     tokens = tower.encoder(tokens, start=i, stop=i + 1)
     outputs[f'block_{i}'] = tokens
   outputs['feature'] = tower.pool(tokens)
-  outputs['logits'] = compute(model, params, frames, mask=mask)
+  outputs['logits'] = compute(model, params, frames, mask)
   return outputs
 
 
@@ -275,7 +284,7 @@ def _compute_pretraining_layers(model, tower, params, frames, mask):
   return {
     'encoded': encoded,
     'decoder_in': encoded @ params['encoder_to_decoder']['kernel'],
-    'pixels': compute(model, params, frames, mask=mask),
+    'pixels': compute(model, params, frames, mask),
   }
 
 

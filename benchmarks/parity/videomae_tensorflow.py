@@ -80,11 +80,15 @@ def main():
   draw_weights(model)
   outputs = compute(model, *inputs)
   encoder = model.encoder if kind == 'pretraining' else model
-  outputs['video/encoder/blocks/norm1'] = encoder.blocks[0].norm1(faint[None])[0]
+  outputs['video/encoder/blocks/norm1'] = encoder.blocks[0].norm1(faint[None])[
+    0
+  ]
   if kind == 'pretraining':
     decoder = model.decoder
     outputs['video/norm'] = encoder.norm(faint[None])[0]
-    outputs['decoder/blocks/norm1'] = decoder.blocks[0].norm1(faint_decoder[None])[0]
+    outputs['decoder/blocks/norm1'] = decoder.blocks[0].norm1(
+      faint_decoder[None]
+    )[0]
     outputs['decoder/norm'] = decoder.norm(faint_decoder[None])[0]
   else:
     outputs['video/fc_norm'] = model.fc_norm(faint)
