@@ -340,7 +340,7 @@ def _make(
 def _transform(
   table: _Table, group: Sequence[str], tensors: Mapping[str, Any]
 ) -> tuple[np.ndarray, ...]:
-  arrays = [_widen(name, tensors[name]) for name in group]
+  arrays = [values.widen(name, tensors[name]) for name in group]
   try:
     outputs = table.rule.transform(*arrays)
   except (ValueError, IndexError, TypeError) as error:

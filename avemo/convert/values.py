@@ -14,12 +14,12 @@ from avemo import errors
 def widen(name: str, tensor: Any) -> np.ndarray:
   """The tensor as an array that arithmetic keeps: float32 or float64."""
   array = np.asarray(tensor)
-  if array.dtype == np.float16:
-    return array.astype(np.float32)
+  if np.issubdtype(array.dtype, np.floating):
+    wide = np.promote_types(array.dtype.newbyteorder('='), np.float32)
+    return array.astype(wide, copy=False)
   # A whole number is a counter; an array of them is a quantised tensor, whose
   # scale is elsewhere.
-  counter = np.issubdtype(array.dtype, np.integer) and array.ndim == 0
-  if array.dtype not in (np.float32, np.float64) and not counter:
+  if not np.issubdtype(array.dtype, np.integer) or array.ndim:
     raise errors.AvemoError(
       f'{name!r} holds {array.dtype}, not floating-point weights'
     )
