@@ -29,13 +29,14 @@ READERS = {
   'pth': 'avemo.convert.torch_files',
   'safetensors': 'avemo.convert.safetensors_files',
   'npz': 'avemo.convert.numpy_files',
-  'saved_model': 'avemo.convert.saved_model',
+  'saved_model': 'avemo.convert.bundle',
   'tf_checkpoint': 'avemo.convert.bundle',
   'h5': 'avemo.convert.keras_h5',
 }
 
 # What may stand beside the files, in a folder as transformers saves it.
 IN_FOLDERS = ('model.safetensors', 'pytorch_model.bin')
+SAVED_MODEL = 'variables/variables.index'
 LARGEST_CONFIG = 4 << 20
 
 # The last bytes of a sorted table, which TensorFlow's indices are.
@@ -135,13 +136,13 @@ def _choose(path: pathlib.Path) -> tuple[pathlib.Path, str]:
 
 
 def _choose_in_folder(path: pathlib.Path) -> tuple[pathlib.Path, str]:
-  if (path / 'saved_model.pb').is_file():
+  if (path / SAVED_MODEL).is_file():
     return path, 'saved_model'
   for name in IN_FOLDERS:
     if (path / name).is_file():
       return path / name, _recognise(path / name)
   raise errors.AvemoError(
-    f'{path}: a folder without {", ".join(("saved_model.pb", *IN_FOLDERS))}; '
+    f'{path}: a folder without {", ".join((SAVED_MODEL, *IN_FOLDERS))}; '
     'name the file of weights'
   )
 
