@@ -18,24 +18,33 @@ from avemo import augment as augmentation
 from avemo import errors
 from avemo.audio import features as audio_features
 from avemo.audio import functionals as audio_functionals
+from avemo.audio import vggish as audio_vggish
 from avemo.models import (
   cnn,
+  efficientnet,
   functionals,
   fusion,
   heads,
   layers,
   spectrogram_vit,
+  vggish,
   videomae,
 )
 
 MODALITIES = ('video', 'audio')
 
-VIDEO_TOWERS = types.MappingProxyType({'videomae': videomae.VideoMAE})
+VIDEO_TOWERS = types.MappingProxyType(
+  {
+    'videomae': videomae.VideoMAE,
+    'efficientnet': efficientnet.EfficientNet,
+  }
+)
 AUDIO_TOWERS = types.MappingProxyType(
   {
     'spectrogram_vit': spectrogram_vit.SpectrogramViT,
     'cnn': cnn.CNN,
     'functionals': functionals.Functionals,
+    'vggish': vggish.VGGish,
   }
 )
 # None: each modality has its own logits, and they are averaged.
@@ -57,7 +66,7 @@ class Emotion(nn.Module):
     video: `name` of the tower, out of `VIDEO_TOWERS`, and its arguments.
     audio: `name` of the tower, out of `AUDIO_TOWERS`, and its arguments.
     features: options of `audio.features`, which make the spectrogram; none
-      for a tower that reads power spectra.
+      for a tower that reads anything else.
     augment: of those augmentations the ones that act on what the audio tower
       reads, which exists only in here, are applied in training (rng
       `dropout`).
@@ -110,6 +119,10 @@ class Emotion(nn.Module):
       join = None
     if 'audio' in self.use:
       check_reads(audio[0], bool(join), self.features, self.augment)
+    if join and not hasattr(video[0], 'embed'):
+      raise errors.AvemoError(
+        'the video tower has no encoder to join in; use fusion.kind=late'
+      )
     if join:
       audio = shorten(audio, join[1].get('join_at', 0))
     self.video = self._build(video) if 'video' in self.use else None
@@ -160,7 +173,8 @@ class Emotion(nn.Module):
     trains = self._find_trained(train)
     if self.video is not None:
       frames = videomae.normalize(batch['frames'])
-      tokens = self.video(frames, train=trains['video'])
+      counts = batch['has_video'] & batch.get('mask', True)
+      tokens = self.video(frames, counts, train=trains['video'])
       pooled['video'] = self.video.pool(tokens)
     if self.audio is not None:
       sound = self._read_speech(batch, train)
@@ -198,7 +212,12 @@ class Emotion(nn.Module):
     self, batch: Mapping[str, jax.Array], train: bool
   ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """What the tower reads, its valid frames and rows that count, both [B]."""
-    read = self._read_power if reads_power(self.audio) else self._read_mels
+    readers = {
+      'mels': self._read_mels,
+      'power': self._read_power,
+      'vggish': self._read_vggish,
+    }
+    read = readers[find_reading(self.audio)]
     counts = batch['has_audio'] & batch.get('mask', True)
     return *read(batch['speech'], batch['speech_length'], train), counts
 
@@ -212,6 +231,13 @@ class Emotion(nn.Module):
         self.make_rng('dropout'), power, self.augment, num_frames
       )
     return power, num_frames
+
+  def _read_vggish(
+    self, speech: jax.Array, length: jax.Array, train: bool
+  ) -> tuple[jax.Array, jax.Array]:
+    """Patches [B, N, 96, 64] and how many of them each clip fills [B]."""
+    del train
+    return audio_vggish.cut_patches(speech, length)
 
   def _read_mels(
     self, speech: jax.Array, length: jax.Array, train: bool
@@ -233,9 +259,9 @@ class Emotion(nn.Module):
     return spectrogram, num_frames
 
 
-def reads_power(tower: Any) -> bool:
-  """Whether an audio tower reads power spectra; others: the spectrogram."""
-  return getattr(tower, 'reads', None) == 'power'
+def find_reading(tower: Any) -> str:
+  """What an audio tower reads; most read mel bands of their own options."""
+  return getattr(tower, 'reads', 'mels')
 
 
 def check_reads(
@@ -250,11 +276,13 @@ def check_reads(
     raise errors.AvemoError(
       f'the audio tower {name!r} has no tokens to join; use fusion.kind=late'
     )
-  if reads_power(tower):
-    unused = [f'augment.{k}' for k in augment if k in augmentation.SPECTROGRAM]
+  reading = find_reading(tower)
+  unused = []
+  if reading != 'mels':
+    unused += [f'augment.{k}' for k in augment if k in augmentation.SPECTROGRAM]
     unused += [f'features.{k}' for k in features]
-  else:
-    unused = [f'augment.{k}' for k in augment if k in augmentation.POWER]
+  if reading != 'power':
+    unused += [f'augment.{k}' for k in augment if k in augmentation.POWER]
   if unused:
     raise errors.AvemoError(
       f'the audio tower {name!r} has no use for {unused[0]}; leave it out'
