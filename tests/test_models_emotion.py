@@ -329,6 +329,7 @@ def test_models_are_found_by_name_in_a_frozen_table():
     ({'augment': {'flop': {}}}, "nearest is 'flip'"),
     ({'heads': ('emotoin',)}, "did you mean 'emotion'"),
     ({'head': {'squish': 0}}, "head option 'squish': did you mean 'squash'"),
+    ({'augment': {'feature_mixup': {}}}, 'needs model.use=audio'),
   ],
 )
 def test_wrong_names_are_refused_when_the_model_is_made(fields, message):

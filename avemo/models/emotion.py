@@ -4,6 +4,7 @@ Parameters stand under `video`, `audio`, `fusion` and `head`.
 """
 
 import dataclasses
+import functools
 import types
 from collections.abc import Mapping
 from typing import Any
@@ -123,6 +124,13 @@ class Emotion(nn.Module):
       raise errors.AvemoError(
         'the video tower has no encoder to join in; use fusion.kind=late'
       )
+    if 'feature_mixup' in self.augment and (
+      self.use != ('audio',) or find_reading(audio[0]) != 'power'
+    ):
+      raise errors.AvemoError(
+        'augment.feature_mixup blends functionals: it needs model.use=audio '
+        'and model.audio.name=functionals; mixup serves all towers'
+      )
     if join:
       audio = shorten(audio, join[1].get('join_at', 0))
     self.video = self._build(video) if 'video' in self.use else None
@@ -178,7 +186,10 @@ class Emotion(nn.Module):
       pooled['video'] = self.video.pool(tokens)
     if self.audio is not None:
       sound = self._read_speech(batch, train)
-      tokens = self.audio(*sound, train=trains['audio'])
+      options = {}
+      if 'mix_share' in batch:
+        options['blend'] = functools.partial(augmentation.blend, batch)
+      tokens = self.audio(*sound, train=trains['audio'], **options)
       pooled['audio'] = self.audio.pool(tokens, sound[1])
     return pooled
 
