@@ -116,27 +116,30 @@ def to_torch(frames: np.ndarray) -> torch.Tensor:
 
 
 def randomize(model: torch.nn.Module, pictures: torch.Tensor) -> None:
-  """Draws every tensor, with statistics near those of the pictures.
+  """Draws every tensor; statistics are near what the pictures give.
 
-  Without them the scale of activations would run away over the blocks.
+  Else the scale of activations, and of rounding with it, would run away over
+  the blocks.
   """
-  norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
   with torch.no_grad():
     for name, tensor in model.named_parameters():
       if tensor.ndim == 1:
         start = 1.0 if '.bn' in f'.{name}' and name.endswith('weight') else 0.0
         tensor.copy_(start + 0.2 * torch.randn(tensor.shape))
-    for norm in norms:
-      norm.momentum = 1.0
-    model.train()
-    model(pictures)
-    for norm in norms:
-      shape = norm.running_mean.shape
-      spread = norm.running_var.sqrt()
-      norm.running_mean += 0.2 * spread * torch.randn(shape)
-      norm.running_var *= 0.7 + 0.6 * torch.rand(shape)
-      norm.momentum = 0.1
+
+  def draw_statistics(norm, inputs):
+    power = inputs[0].square().mean((0, 2, 3))
+    shape = power.shape
+    norm.running_mean = 0.3 * power.sqrt() * torch.randn(shape)
+    norm.running_var = power * (0.7 + 0.6 * torch.rand(shape))
+
+  norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+  hooks = [norm.register_forward_pre_hook(draw_statistics) for norm in norms]
   model.eval()
+  with torch.no_grad():
+    model(pictures)
+  for hook in hooks:
+    hook.remove()
 
 
 def save(
