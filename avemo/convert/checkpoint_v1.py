@@ -1,17 +1,23 @@
 """TensorFlow's first checkpoint format, one file, as VGGish is published in."""
 
 import pathlib
+from typing import Any
 
 import numpy as np
 
 from avemo import errors
 
 
-def read(path: str | pathlib.Path) -> dict[str, np.ndarray]:
-  """Every variable of a checkpoint by name, read by TensorFlow.
+def read(
+  path: str | pathlib.Path,
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+  """Every variable of a checkpoint, read by TensorFlow.
 
   Args:
     path: of the file, such as `vggish_model.ckpt`.
+
+  Returns:
+    Name → array, and no attributes.
 
   Raises:
     AvemoError: TensorFlow is not installed, or the file is not a checkpoint.
@@ -31,4 +37,4 @@ def read(path: str | pathlib.Path) -> dict[str, np.ndarray]:
       f'{path}: TensorFlow reads no checkpoint there: {error}'
     ) from error
   names = sorted(reader.get_variable_to_shape_map())
-  return {name: np.asarray(reader.get_tensor(name)) for name in names}
+  return {name: np.asarray(reader.get_tensor(name)) for name in names}, {}

@@ -89,7 +89,7 @@ def plan(source: readers.Source) -> plans.Plan:
     # Faces were cut at the detector's box. Frames are read one by one, so
     # that any number of them serves.
     clip={'frames': 16, 'size': size, 'margin': 1.0},
-    fresh=() if heads else ('head',),
+    fresh=() if heads else ('head/',),
   )
 
 
@@ -167,11 +167,7 @@ def plan_head(
       CLASSES_8,
     )
   if count == 1000:
-    dropped = (
-      rules.Rule(f'{name}.weight', None),
-      rules.Rule(f'{name}.bias', None),
-    )
-    return dropped, (), ()
+    return (rules.Rule(f'{name}.*', None),), (), ()
   known = {len(names): names for names in (CLASSES_7, CLASSES_8)}
   if count not in known:
     raise errors.AvemoError(
@@ -204,13 +200,12 @@ def to_dense(weight: np.ndarray) -> np.ndarray:
 
 
 def norm_rules(source: str, target: str) -> tuple[rules.Rule, ...]:
-  """Scale, bias and running statistics; the count of batches is dropped."""
+  """Scale, bias and running statistics."""
   return (
     rules.Rule(f'{source}.weight', f'{target}/scale'),
     rules.Rule(f'{source}.bias', f'{target}/bias'),
     rules.Rule(f'{source}.running_mean', f'batch_stats:{target}/mean'),
     rules.Rule(f'{source}.running_var', f'batch_stats:{target}/var'),
-    rules.Rule(f'{source}.num_batches_tracked', None, optional=True),
   )
 
 
@@ -250,6 +245,7 @@ def block_rules(source: str, target: str, *, expands: bool) -> tuple:
 
 
 BACKBONE = (
+  rules.Rule('*.num_batches_tracked', None),
   *conv_rules('conv_stem', 'bn1', 'video/stem'),
   *block_rules('blocks.0.{j}', 'video/blocks_0_{j}', expands=False),
   *block_rules('blocks.{s}.{j}', 'video/blocks_{s}_{j}', expands=True),

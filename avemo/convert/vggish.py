@@ -83,7 +83,7 @@ def plan(source: readers.Source) -> plans.Plan:
     num_classes=0,
     classes=(),
     clip={'seconds': 3.0},
-    fresh=('head',),
+    fresh=('head/',),
   )
 
 
@@ -170,5 +170,5 @@ TENSORFLOW = make_rules(
 TORCH = (
   *make_rules('{}.weight', '{}.bias', 1, rules.conv, rules.transpose),
   # Of a module that whitens; it belongs to no layer.
-  *(rules.Rule(f'pproc.{name}', None, optional=True) for name in PCA),
+  rules.Rule('pproc.*', None),
 )

@@ -39,7 +39,7 @@ def main():
       variables, write_version=tf.compat.v1.train.SaverDef.V1
     )
     saver.save(session, checkpoint, write_meta_graph=False)
-  np.savez(read, **checkpoint_v1.read(checkpoint))
+  np.savez(read, **checkpoint_v1.read(checkpoint)[0])
 
 
 if __name__ == '__main__':

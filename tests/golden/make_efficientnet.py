@@ -1,22 +1,20 @@
 """Writes efficientnet.npz: outputs of timm's EfficientNet, and its names.
 
 Run where torch, torchvision and timm are installed (it was written with torch
-2.13.0 and timm 1.0.31); avemo needs none of them:
+2.13.0 and timm 1.0.31), from the project's root; avemo needs none of them:
 
-  python tests/golden/make_efficientnet.py
+  python -m tests.golden.make_efficientnet
 
 Weights and inputs are drawn from their names, so only outputs are stored; the
 names and shapes of the real B0 and B2 stand beside them.
 """
 
 import pathlib
-import sys
 import zlib
 
 import numpy as np
 import torch
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 from benchmarks.parity import efficientnet as parity
 
 
