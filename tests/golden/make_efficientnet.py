@@ -20,9 +20,18 @@ from benchmarks.parity import efficientnet as parity
 
 def draw(name: str, shape: tuple[int, ...]) -> np.ndarray:
   generator = np.random.default_rng(zlib.crc32(name.encode()))
-  values = (0.2 * generator.standard_normal(shape)).astype(np.float32)
-  # A variance is positive; small, so that the epsilon beside it is seen.
-  return np.abs(values) + 0.05 if name.endswith('running_var') else values
+  return generator.standard_normal(shape).astype(np.float32)
+
+
+def draw_tensor(name: str, shape: tuple[int, ...]) -> np.ndarray:
+  """Weights that pass a signal on, so that every tensor shows in the end."""
+  values = draw(name, shape)
+  if len(shape) > 1:
+    return values * np.float32(2 / np.prod(shape[1:])) ** 0.5
+  if name.endswith('running_var'):
+    return 0.9 + 0.3 * np.abs(values)
+  is_norm = name.endswith('weight')
+  return 0.2 * values + np.float32(is_norm)
 
 
 def list_tensors(model: torch.nn.Module) -> dict[str, tuple[int, ...]]:
@@ -35,7 +44,9 @@ def main():
   timm = parity.import_timm()
   model = parity.build(timm, 'tiny').eval()
   model.classifier = torch.nn.Sequential(torch.nn.Linear(320, 8))
-  tensors = {name: draw(name, x) for name, x in list_tensors(model).items()}
+  tensors = {
+    name: draw_tensor(name, x) for name, x in list_tensors(model).items()
+  }
   model.load_state_dict(
     {name: torch.from_numpy(np.array(x)) for name, x in tensors.items()}
   )

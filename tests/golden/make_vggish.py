@@ -21,14 +21,22 @@ from benchmarks.parity import vggish as parity
 
 def draw(name: str, shape: tuple[int, ...]) -> np.ndarray:
   generator = np.random.default_rng(zlib.crc32(name.encode()))
-  return (0.2 * generator.standard_normal(shape)).astype(np.float32)
+  return generator.standard_normal(shape).astype(np.float32)
+
+
+def draw_tensor(name: str, shape: tuple[int, ...]) -> np.ndarray:
+  """Weights that pass a signal on, so that every tensor shows in the end."""
+  values = draw(name, shape)
+  if len(shape) > 1:
+    return values * np.float32(2 / np.prod(shape[1:])) ** 0.5
+  return 0.2 * values
 
 
 def make_signal() -> np.ndarray:
   """Two patches and a rest: noise, then silence, then a rising tone."""
   time = np.arange(12_000) / 16_000
   tone = np.sin(2 * np.pi * (200 * time + 4_000 * time**2))
-  parts = (draw('noise', (16_000,)), np.zeros(6_000), 0.5 * tone)
+  parts = (0.2 * draw('noise', (16_000,)), np.zeros(6_000), 0.5 * tone)
   return np.round(np.concatenate(parts) * 16_384).astype(np.int16)
 
 
@@ -38,7 +46,10 @@ def main():
   model = parity.build(package, 'tiny')
   state = model.state_dict()
   model.load_state_dict(
-    {name: torch.from_numpy(draw(name, x.shape)) for name, x in state.items()}
+    {
+      name: torch.from_numpy(draw_tensor(name, x.shape))
+      for name, x in state.items()
+    }
   )
   inputs = torch.from_numpy(draw('patches', (3, 96, 64)))[:, None]
   with torch.no_grad():
@@ -48,7 +59,7 @@ def main():
   whitening = package.vggish.Postprocessor()
   whitening.load_state_dict(
     {
-      'pca_eigen_vectors': torch.from_numpy(draw('vectors', (128, 128))),
+      'pca_eigen_vectors': torch.from_numpy(draw_tensor('vectors', (128, 128))),
       'pca_means': torch.from_numpy(draw('means', (128, 1))),
     }
   )
