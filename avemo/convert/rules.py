@@ -5,7 +5,6 @@ by name, every parameter is filled once, and every shape is checked. Files that
 differ from what a table expects are refused, with what differs.
 """
 
-import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -13,13 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from avemo import errors
+from avemo.convert import names
 
-# How many findings of one kind an error names, and among how many names it
-# looks for a near one: both keep the line readable and its making quick.
-SHOWN = 4
-SEARCHED = 2000
-
-CAPTURE = re.compile(r'\{([a-z_]\w*)\}')
+# Findings that one error tells.
+MOST_TOLD = 12
 
 
 def identity(x: np.ndarray) -> np.ndarray:
@@ -157,14 +153,14 @@ def convert(
   problems = []
   if unmatched:
     wanted = [source for table in tables for source in table.sources]
-    problems += _shorten(
+    problems += names.tell_first(
       unmatched,
-      lambda name: f'{name!r} is not expected{_near(name, wanted)}',
+      lambda name: f'{name!r} is not expected{names.tell_near(name, wanted)}',
     )
-  names = list(tensors)
+  own = list(tensors)
   lacking = _find_lacking(found, tables)
-  problems += _shorten(
-    lacking, lambda name: f'{name!r} is missing{_near(name, names)}'
+  problems += names.tell_first(
+    lacking, lambda name: f'{name!r} is missing{names.tell_near(name, own)}'
   )
   filled: dict[str, np.ndarray] = {}
   for table, groups in zip(tables, found, strict=True):
@@ -177,10 +173,12 @@ def convert(
       problems.append(str(error))
   if not problems:
     unfilled = [path for path in shapes if path not in filled]
-    problems += _shorten(unfilled, lambda path: f'nothing fills {path!r}')
+    problems += names.tell_first(
+      unfilled, lambda path: f'nothing fills {path!r}'
+    )
   if problems:
-    more = len(problems) - 3 * SHOWN
-    told = '; '.join(problems[: 3 * SHOWN])
+    more = len(problems) - MOST_TOLD
+    told = '; '.join(problems[:MOST_TOLD])
     raise errors.AvemoError(
       f'the tensors do not fit the model: {told}'
       + (f'; and {more} more' if more > 0 else '')
@@ -249,8 +247,8 @@ def _compile(rule: Rule) -> _Table:
   """Raises ValueError for a rule that cannot mean anything."""
   sources = _as_tuple(rule.source)
   targets = () if rule.target is None else _as_tuple(rule.target)
-  named = {frozenset(CAPTURE.findall(name)) for name in sources}
-  placed = {frozenset(CAPTURE.findall(path)) for path in targets}
+  named = {names.find_captures(name) for name in sources}
+  placed = {names.find_captures(path) for path in targets}
   if len(named) != 1 or len(placed) > 1:
     raise ValueError(f'{rule.source!r}: names of one rule differ in captures')
   captures = named.pop()
@@ -259,30 +257,12 @@ def _compile(rule: Rule) -> _Table:
   if kept - captures or len(layers) > 1:
     raise ValueError(f'{rule.source!r}: captures do not lead to {targets}')
   dropped = rule.target is None
-  patterns = tuple(
-    re.compile(_write_pattern(name, dropped), re.DOTALL) for name in sources
-  )
+  patterns = tuple(names.compile_pattern(name, dropped) for name in sources)
   return _Table(rule, sources, targets, patterns, next(iter(layers), None))
 
 
-def _as_tuple(names: str | tuple[str, ...]) -> tuple[str, ...]:
-  return (names,) if isinstance(names, str) else tuple(names)
-
-
-def _write_pattern(name: str, dropped: bool) -> str:
-  seen: set[str] = set()
-  parts = []
-  # Odd parts are captures; one that stands twice must be the same twice.
-  for index, part in enumerate(CAPTURE.split(name)):
-    if index % 2 == 0:
-      text = re.escape(part)
-      parts.append(text.replace(r'\*', '.*') if dropped else text)
-    elif part in seen:
-      parts.append(f'(?P={part})')
-    else:
-      seen.add(part)
-      parts.append(f'(?P<{part}>0|[1-9][0-9]{{0,5}})')
-  return ''.join(parts)
+def _as_tuple(given: str | tuple[str, ...]) -> tuple[str, ...]:
+  return (given,) if isinstance(given, str) else tuple(given)
 
 
 # One a rule: captures (sorted) → the name found for each source, or None.
@@ -320,15 +300,11 @@ def _find_lacking(
       continue
     if not groups and not table.rule.optional:
       lacking += table.sources
-    for key, names in groups.items():
-      for source, name in zip(table.sources, names, strict=True):
+    for key, group in groups.items():
+      for source, name in zip(table.sources, group, strict=True):
         if name is None:
-          lacking.append(_substitute(source, dict(key)))
+          lacking.append(names.substitute(source, dict(key)))
   return lacking
-
-
-def _substitute(template: str, captures: Mapping[str, int]) -> str:
-  return CAPTURE.sub(lambda match: str(captures[match[1]]), template)
 
 
 def _make(
@@ -342,7 +318,7 @@ def _make(
     captures = dict(key)
     outputs = _transform(table, groups[key], tensors)
     for target, output in zip(table.targets, outputs, strict=True):
-      path = _substitute(target, captures)
+      path = names.substitute(target, captures)
       number = 0 if table.layer is None else captures[table.layer]
       layers.setdefault(path, {})[number] = output
   return {
@@ -352,14 +328,14 @@ def _make(
 
 
 def _transform(
-  table: _Table, names: Sequence[str], tensors: Mapping[str, Any]
+  table: _Table, group: Sequence[str], tensors: Mapping[str, Any]
 ) -> tuple[np.ndarray, ...]:
-  arrays = [_widen(name, tensors[name]) for name in names]
+  arrays = [_widen(name, tensors[name]) for name in group]
   try:
     outputs = table.rule.transform(*arrays)
   except (ValueError, IndexError, TypeError) as error:
     told = ', '.join(
-      f'{name!r} {x.shape}' for name, x in zip(names, arrays, strict=True)
+      f'{name!r} {x.shape}' for name, x in zip(group, arrays, strict=True)
     )
     raise errors.AvemoError(
       f'{told} cannot become {" and ".join(table.targets)}: {error}'
@@ -368,7 +344,7 @@ def _transform(
   outputs = (outputs,) if single else tuple(outputs)
   if len(outputs) != len(table.targets):
     raise ValueError(f'{table.sources}: the transform made {len(outputs)}')
-  return tuple(_narrow(names[0], output) for output in outputs)
+  return tuple(_narrow(group[0], output) for output in outputs)
 
 
 def _widen(name: str, tensor: Any) -> np.ndarray:
@@ -424,7 +400,7 @@ def _put(
     if path not in shapes:
       raise errors.AvemoError(
         f'{told} makes {path!r}, which the model does not have'
-        + _near(path, list(shapes))
+        + names.tell_near(path, list(shapes))
       )
     if path in filled:
       raise errors.AvemoError(f'{told} fills {path!r} a second time')
@@ -434,16 +410,3 @@ def _put(
         f'{tuple(shapes[path])}'
       )
     filled[path] = array
-
-
-def _near(name: str, candidates: Sequence[str]) -> str:
-  close = difflib.get_close_matches(name, candidates[:SEARCHED], n=2)
-  return f' (near: {", ".join(close)})' if close else ''
-
-
-def _shorten(names: Sequence[str], tell: Callable[[str], str]) -> list[str]:
-  """The first few findings told in full, the others counted."""
-  told = [tell(name) for name in names[:SHOWN]]
-  if len(names) > SHOWN:
-    told.append(f'{len(names) - SHOWN} more like these')
-  return told
