@@ -2,7 +2,6 @@
 
 import functools
 import itertools
-import pathlib
 
 import golden_sources
 import jax
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 
 from avemo import errors
+from avemo.convert import readers
 from avemo.convert import vggish as family
 from avemo.models import emotion
 
@@ -181,15 +181,26 @@ def test_published_figures_are_compared_within_a_tenth():
   assert all(ok for *_, ok in rows)
 
 
-def test_the_first_checkpoint_format_needs_tensorflow():
-  from avemo.convert import checkpoint_v1
+def test_tensorflows_own_file_converts_without_tensorflow():
+  source = readers.read(golden_sources.GOLDEN / 'vggish.ckpt')
+  assert source.format == 'tf_checkpoint_v1'
+  expected = draw_tensorflow()
+  assert set(source.tensors) == set(expected)
+  for name, array in expected.items():
+    np.testing.assert_array_equal(source.tensors[name], array)
+  assert agrees(compute(source.tensors), GOLDEN['embeddings'])
 
-  path = pathlib.Path('vggish_model.ckpt')
-  try:
-    import tensorflow  # noqa: F401
-  except ImportError:
-    message = 'pip install tensorflow-cpu'
-  else:
-    message = 'reads no checkpoint there'
+
+@pytest.mark.parametrize(
+  ('change', 'message'),
+  [
+    (lambda x: x[: len(x) // 2] + x[-48:], 'not a whole TensorFlow'),
+    (lambda x: x[:5_000] + b'?' + x[5_001:], 'checksum'),
+  ],
+)
+def test_a_broken_checkpoint_is_refused(change, message, tmp_path):
+  data = (golden_sources.GOLDEN / 'vggish.ckpt').read_bytes()
+  path = tmp_path / 'vggish_model.ckpt'
+  path.write_bytes(change(data))
   with pytest.raises(errors.AvemoError, match=f'{path}.*{message}'):
-    checkpoint_v1.read(path)
+    readers.read(path)

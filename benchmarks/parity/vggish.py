@@ -64,7 +64,7 @@ def run(
         model.embeddings = model.embeddings[:-1]
         found = compare_tower(model, path, tolerance)
         columns['source'] = 'TensorFlow'
-        rows.append(make_row('tf_checkpoint', columns, found))
+        rows.append(make_row('tf_checkpoint_v1', columns, found))
   return rows
 
 
@@ -205,30 +205,29 @@ def flatten(variant: tower.Variant) -> tuple[int, ...]:
 def save_checkpoint(
   model: torch.nn.Module, folder: pathlib.Path
 ) -> pathlib.Path:
-  """The module's weights in a checkpoint and, read again, in an .npz.
+  """The module's weights as TensorFlow writes them, by a program of its own.
 
-  TensorFlow and torch do not share an environment, so that a program of the
-  other one reads the checkpoint by `avemo.convert`.
+  TensorFlow and torch need not share an environment.
   """
   state = model.state_dict()
   arrays = {}
-  for layer, transform in (
+  for layers, transform in (
     (family.CONVOLUTIONS, lambda x: x.permute(2, 3, 1, 0)),
     (family.DENSES, lambda x: x.T),
   ):
-    for theirs, torchs in layer.values():
+    for theirs, torchs in layers.values():
       weight = transform(state[f'{torchs}.weight'])
       arrays[f'vggish/{theirs}/weights'] = weight.numpy()
       arrays[f'vggish/{theirs}/biases'] = state[f'{torchs}.bias'].numpy()
   np.savez(folder / 'variables.npz', **arrays)
   program = pathlib.Path(__file__).with_name('vggish_tensorflow.py')
-  names = ('variables.npz', 'vggish_model.ckpt', 'read.npz')
+  path = folder / 'vggish_model.ckpt'
   subprocess.run(
-    [TENSORFLOW, program, *(folder / name for name in names)],
+    [TENSORFLOW, program, folder / 'variables.npz', path],
     check=True,
-    env=os.environ | {'PYTHONPATH': str(program.parents[2])},
+    stderr=subprocess.DEVNULL,
   )
-  return folder / 'read.npz'
+  return path
 
 
 def compare_tower(

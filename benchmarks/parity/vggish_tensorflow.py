@@ -1,11 +1,10 @@
-"""Writes and reads a checkpoint of TensorFlow's first format.
+"""Writes a checkpoint of TensorFlow's first format.
 
 A program of its own, for an environment that has TensorFlow:
 
-  python benchmarks/parity/vggish_tensorflow.py IN.npz OUT.ckpt READ.npz
+  python benchmarks/parity/vggish_tensorflow.py VARIABLES.npz OUT.ckpt
 
-IN holds variables by name, OUT is the checkpoint as `Saver` writes it, READ
-what `avemo.convert` reads of it; it needs avemo's sources on PYTHONPATH.
+VARIABLES holds arrays by name; OUT is what `Saver` writes of them.
 """
 
 import os
@@ -16,30 +15,23 @@ os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'
 import numpy as np
 import tensorflow as tf
 
-from avemo.convert import checkpoint_v1
-
 
 def main():
-  given, checkpoint, read = sys.argv[1:]
+  given, checkpoint = sys.argv[1:]
   arrays = np.load(given)
   with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-    holders, assignments = {}, []
     variables = []
     for name in arrays.files:
-      # Fed, because a graph cannot hold constants of 2 GB.
-      holders[name] = tf.compat.v1.placeholder(tf.float32, arrays[name].shape)
-      variable = tf.compat.v1.get_variable(
-        name, arrays[name].shape, tf.float32, use_resource=False
-      )
+      shape = arrays[name].shape
+      variable = tf.compat.v1.get_variable(name, shape, use_resource=False)
+      # Fed, because a graph holds no constants of 2 GB.
+      values = tf.compat.v1.placeholder(tf.float32, shape)
+      session.run(variable.assign(values).op, {values: arrays[name]})
       variables.append(variable)
-      assignments.append((variable.assign(holders[name]), name))
-    for assignment, name in assignments:
-      session.run(assignment.op, {holders[name]: arrays[name]})
     saver = tf.compat.v1.train.Saver(
       variables, write_version=tf.compat.v1.train.SaverDef.V1
     )
     saver.save(session, checkpoint, write_meta_graph=False)
-  np.savez(read, **checkpoint_v1.read(checkpoint)[0])
 
 
 if __name__ == '__main__':

@@ -1,16 +1,20 @@
-"""Writes vggish.npz: outputs of torchvggish on few channels.
+"""Writes vggish.npz and vggish.ckpt: torchvggish on few channels.
 
 Run where torch is installed (it was written with torch 2.13.0), from the
 project's root, with a checkout of harritaylor/torchvggish inside a directory;
 avemo needs neither:
 
-  python -m tests.golden.make_vggish DIRECTORY
+  TENSORFLOW_PYTHON=PYTHON python -m tests.golden.make_vggish DIRECTORY
 
-Weights and inputs are drawn from their names, so only outputs are stored.
+Weights and inputs are drawn from their names, so only outputs are stored; and
+the weights as TensorFlow writes them, by the Python of an environment that has
+it (it was written with TensorFlow 2.12.1).
 """
 
 import pathlib
+import shutil
 import sys
+import tempfile
 import zlib
 
 import numpy as np
@@ -51,6 +55,10 @@ def main():
       for name, x in state.items()
     }
   )
+  if parity.TENSORFLOW:
+    with tempfile.TemporaryDirectory() as folder:
+      written = parity.save_checkpoint(model, pathlib.Path(folder))
+      shutil.copy(written, pathlib.Path(__file__).with_name('vggish.ckpt'))
   inputs = torch.from_numpy(draw('patches', (3, 96, 64)))[:, None]
   with torch.no_grad():
     rectified = model(inputs)
