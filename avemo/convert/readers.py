@@ -16,6 +16,7 @@ import numpy as np
 from avemo import errors
 from avemo.convert import (
   archive,
+  checkpoint_v1,
   numpy_files,
   refusal,
   safetensors_files,
@@ -31,6 +32,7 @@ READERS = {
   'npz': 'avemo.convert.numpy_files',
   'saved_model': 'avemo.convert.bundle',
   'tf_checkpoint': 'avemo.convert.bundle',
+  'tf_checkpoint_v1': 'avemo.convert.checkpoint_v1',
   'h5': 'avemo.convert.keras_h5',
 }
 
@@ -161,7 +163,8 @@ def _recognise(path: pathlib.Path) -> str:
   if start.startswith(torch_files.LEGACY_START):
     return 'pth'
   if end == TABLE_END:
-    return 'tf_checkpoint'
+    first = checkpoint_v1.recognise(start)
+    return 'tf_checkpoint_v1' if first else 'tf_checkpoint'
   if safetensors_files.recognise(start):
     return 'safetensors'
   for mark, told in STAND_INS.items():

@@ -18,11 +18,14 @@ UNCOMPRESSED, SNAPPY = 0, 1
 LARGEST = 16 << 20
 
 
-def read(data: bytes) -> dict[bytes, bytes]:
+def read(
+  data: bytes | memoryview, largest: int = LARGEST
+) -> dict[bytes, bytes]:
   """The keys and values of a table, in its order.
 
   Args:
     data: the whole file.
+    largest: of what a block and the table may unfold to, in bytes.
   """
   view = memoryview(data)
   if len(view) < FOOTER or view[-8:] != MAGIC:
@@ -33,24 +36,26 @@ def read(data: bytes) -> dict[bytes, bytes]:
   size, position = wire.read_varint(view, position)
   entries = {}
   total = end = 0
-  for _, handle in _read_entries(_read_block(view, start, size)):
+  for _, handle in _read_entries(_read_block(view, start, size, largest)):
     start, position = wire.read_varint(memoryview(handle), 0)
     size, position = wire.read_varint(memoryview(handle), position)
     # A small file whose blocks overlap could unfold to any size.
     if start < end:
       raise ValueError('its blocks are out of order')
     end = start + size + TRAILER
-    for key, value in _read_entries(_read_block(view, start, size)):
+    for key, value in _read_entries(_read_block(view, start, size, largest)):
       if key in entries:
         raise ValueError('a key stands in it twice')
       total += len(key) + len(value)
-      if total > LARGEST:
-        raise ValueError(f'it unfolds to more than {LARGEST} bytes')
+      if total > largest:
+        raise ValueError(f'it unfolds to more than {largest} bytes')
       entries[key] = value
   return entries
 
 
-def _read_block(data: memoryview, start: int, size: int) -> memoryview:
+def _read_block(
+  data: memoryview, start: int, size: int, largest: int
+) -> memoryview:
   if start + size + TRAILER > len(data) - FOOTER:
     raise ValueError('a block lies beyond its end')
   block = data[start : start + size]
@@ -60,7 +65,7 @@ def _read_block(data: memoryview, start: int, size: int) -> memoryview:
   if stored != crc32c.mask(crc32c.compute(checked)):
     raise ValueError('the checksum of a block is wrong')
   if compression == SNAPPY:
-    return _decompress(block)
+    return _decompress(block, largest)
   if compression != UNCOMPRESSED:
     raise ValueError(f'a block is compressed in the unknown way {compression}')
   return block
@@ -87,12 +92,12 @@ def _read_entries(block: memoryview) -> Iterator[tuple[bytes, bytes]]:
     position += length
 
 
-def _decompress(data: memoryview) -> memoryview:
+def _decompress(data: memoryview, largest: int) -> memoryview:
   """The bytes of a block in Snappy's raw format."""
   import pyarrow
 
   size, _ = wire.read_varint(data, 0)
-  if size > LARGEST:
+  if size > largest:
     raise ValueError(f'a block claims to hold {size} bytes')
   try:
     unfolded = pyarrow.decompress(data, decompressed_size=size, codec='snappy')

@@ -19,24 +19,33 @@ from avemo import augment as augmentation
 from avemo import errors
 from avemo.audio import features as audio_features
 from avemo.audio import functionals as audio_functionals
+from avemo.audio import vggish as audio_vggish
 from avemo.models import (
   cnn,
+  efficientnet,
   functionals,
   fusion,
   heads,
   layers,
   spectrogram_vit,
+  vggish,
   videomae,
 )
 
 MODALITIES = ('video', 'audio')
 
-VIDEO_TOWERS = types.MappingProxyType({'videomae': videomae.VideoMAE})
+VIDEO_TOWERS = types.MappingProxyType(
+  {
+    'videomae': videomae.VideoMAE,
+    'efficientnet': efficientnet.EfficientNet,
+  }
+)
 AUDIO_TOWERS = types.MappingProxyType(
   {
     'spectrogram_vit': spectrogram_vit.SpectrogramViT,
     'cnn': cnn.CNN,
     'functionals': functionals.Functionals,
+    'vggish': vggish.VGGish,
   }
 )
 # None: each modality has its own logits, and they are averaged.
@@ -48,9 +57,9 @@ NO_OPTIONS = core.FrozenDict()
 class Emotion(nn.Module):
   """Reads a batch of clips, with either modality or both.
 
-  The sections `video`, `audio` and `fusion` are given as dicts of arguments
-  and become the modules that they describe, or None where they are not in
-  use.
+  The sections `video`, `audio`, `fusion` and `head` are given as dicts of
+  arguments and become the modules that they describe, or None where they are
+  not in use.
 
   Attributes:
     num_classes: of the emotion head.
@@ -58,13 +67,14 @@ class Emotion(nn.Module):
     video: `name` of the tower, out of `VIDEO_TOWERS`, and its arguments.
     audio: `name` of the tower, out of `AUDIO_TOWERS`, and its arguments.
     features: options of `audio.features`, which make the spectrogram; none
-      for a tower that reads power spectra.
+      for a tower that reads anything else.
     augment: of those augmentations the ones that act on what the audio tower
       reads, which exists only in here, are applied in training (rng
       `dropout`).
     fusion: `kind`, out of `FUSIONS`, and under the name of each kind its
       arguments; not in use with one modality.
     heads: names of the outputs, out of `heads.NAMES`.
+    head: `heads.OPTIONS` of the heads.
     dropout: rate on the feature before a head, in training.
     frozen: modalities whose tower is not trained: it runs as in evaluation.
     dtype: compute dtype, such as 'bfloat16'. Parameters, statistics, softmax
@@ -79,6 +89,7 @@ class Emotion(nn.Module):
   augment: Any = NO_OPTIONS
   fusion: Any = NO_OPTIONS
   heads: tuple[str, ...] = ('emotion',)
+  head: Any = NO_OPTIONS
   dropout: float = 0.0
   frozen: tuple[str, ...] = ()
   dtype: Any = 'float32'
@@ -94,6 +105,7 @@ class Emotion(nn.Module):
     if not self.use:
       raise errors.AvemoError(f'use=(): name at least one of {MODALITIES}')
     layers.check_names('head', self.heads, heads.NAMES)
+    layers.check_names('head option', self.head, heads.OPTIONS)
     options = audio_features.list_options(self.features)
     layers.check_names('feature option', self.features, options)
     self.features = core.freeze(read_lists(self.features))
@@ -109,8 +121,12 @@ class Emotion(nn.Module):
       join = None
     if 'audio' in self.use:
       check_reads(audio[0], bool(join), self.features, self.augment)
+    if join and not hasattr(video[0], 'embed'):
+      raise errors.AvemoError(
+        'the video tower has no encoder to join in; use fusion.kind=late'
+      )
     if 'feature_mixup' in self.augment and (
-      self.use != ('audio',) or not reads_power(audio[0])
+      self.use != ('audio',) or find_reading(audio[0]) != 'power'
     ):
       raise errors.AvemoError(
         'augment.feature_mixup blends functionals: it needs model.use=audio '
@@ -121,14 +137,14 @@ class Emotion(nn.Module):
     self.video = self._build(video) if 'video' in self.use else None
     self.audio = self._build(audio) if 'audio' in self.use else None
     self.fusion = self._build(join) if join else None
+    self.head = heads.Heads(
+      self.num_classes, self.heads, self.dropout, **self.head, parent=None
+    )
 
   def _build(self, section: tuple[type, dict[str, Any]]) -> nn.Module:
     make, options = section
     dtype = jnp.dtype(options.pop('dtype', self.dtype))
     return make(**options, dtype=dtype, parent=None)
-
-  def setup(self):
-    self.head = heads.Heads(self.num_classes, self.heads, self.dropout)
 
   def __call__(
     self, batch: Mapping[str, jax.Array], train: bool = False
@@ -166,7 +182,8 @@ class Emotion(nn.Module):
     trains = self._find_trained(train)
     if self.video is not None:
       frames = videomae.normalize(batch['frames'])
-      tokens = self.video(frames, train=trains['video'])
+      counts = batch['has_video'] & batch.get('mask', True)
+      tokens = self.video(frames, counts, train=trains['video'])
       pooled['video'] = self.video.pool(tokens)
     if self.audio is not None:
       sound = self._read_speech(batch, train)
@@ -207,7 +224,12 @@ class Emotion(nn.Module):
     self, batch: Mapping[str, jax.Array], train: bool
   ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """What the tower reads, its valid frames and rows that count, both [B]."""
-    read = self._read_power if reads_power(self.audio) else self._read_mels
+    readers = {
+      'mels': self._read_mels,
+      'power': self._read_power,
+      'vggish': self._read_vggish,
+    }
+    read = readers[find_reading(self.audio)]
     counts = batch['has_audio'] & batch.get('mask', True)
     return *read(batch['speech'], batch['speech_length'], train), counts
 
@@ -221,6 +243,13 @@ class Emotion(nn.Module):
         self.make_rng('dropout'), power, self.augment, num_frames
       )
     return power, num_frames
+
+  def _read_vggish(
+    self, speech: jax.Array, length: jax.Array, train: bool
+  ) -> tuple[jax.Array, jax.Array]:
+    """Patches [B, N, 96, 64] and how many of them each clip fills [B]."""
+    del train
+    return audio_vggish.cut_patches(speech, length)
 
   def _read_mels(
     self, speech: jax.Array, length: jax.Array, train: bool
@@ -237,9 +266,9 @@ class Emotion(nn.Module):
     return spectrogram, num_frames
 
 
-def reads_power(tower: Any) -> bool:
-  """Whether an audio tower reads power spectra; others: the spectrogram."""
-  return getattr(tower, 'reads', None) == 'power'
+def find_reading(tower: Any) -> str:
+  """What an audio tower reads; most read mel bands of their own options."""
+  return getattr(tower, 'reads', 'mels')
 
 
 def check_reads(
@@ -254,11 +283,13 @@ def check_reads(
     raise errors.AvemoError(
       f'the audio tower {name!r} has no tokens to join; use fusion.kind=late'
     )
-  if reads_power(tower):
-    unused = [f'augment.{k}' for k in augment if k in augmentation.SPECTROGRAM]
+  reading = find_reading(tower)
+  unused = []
+  if reading != 'mels':
+    unused += [f'augment.{k}' for k in augment if k in augmentation.SPECTROGRAM]
     unused += [f'features.{k}' for k in features]
-  else:
-    unused = [f'augment.{k}' for k in augment if k in augmentation.POWER]
+  if reading != 'power':
+    unused += [f'augment.{k}' for k in augment if k in augmentation.POWER]
   if unused:
     raise errors.AvemoError(
       f'the audio tower {name!r} has no use for {unused[0]}; leave it out'
