@@ -31,6 +31,7 @@ def get_config(arg: str = ''):
     'vocal_tract': {},
     'equalizer': {},
     'noise_floor': {},
+    'feature_mixup': {'alpha': 0.4},
   }
   config.model.use = ('audio',)
   config.model.audio = {'name': 'functionals', 'width': 256}

@@ -11,7 +11,8 @@ from avemo import augment, errors
 
 KEY = jax.random.key(0)
 # Every one there is, some with arguments.
-ALL = {name: {} for name in augment.FUNCTIONS} | {
+# Features are mixed in the place of inputs, not beside them.
+ALL = {name: {} for name in augment.FUNCTIONS if name != 'feature_mixup'} | {
   'flip': {},
   'crop': {'area': (0.6, 1.0)},
   'color': {'brightness': 0.3},

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from avemo import errors
 from avemo.augment import mixup
 
 B, C, S = 12, 12, 400
@@ -170,3 +171,22 @@ def test_partners_are_drawn_evenly():
     expected = np.full(4, 1 / 3)
     expected[i] = 0
     np.testing.assert_allclose(counts, expected, atol=0.05)
+
+
+def test_features_are_blended_as_their_targets():
+  batch = make_batch()
+  batch['mask'][3] = False
+  out = apply(mixup.feature_mixup, batch, alpha=1.0)
+  for name in ('frames', 'speech', 'speech_length'):
+    np.testing.assert_array_equal(out[name], batch[name])
+  # The target's features are the target itself.
+  blended = np.asarray(mixup.blend(out, batch['target']))
+  np.testing.assert_array_equal(blended, out['target'])
+  assert find_mixed(out, batch).sum() > B // 2
+  np.testing.assert_array_equal(blended[3], batch['target'][3])
+  assert mixup.blend(batch, batch['target']) is batch['target']
+
+
+def test_features_and_inputs_are_not_both_mixed():
+  with pytest.raises(errors.AvemoError, match='neither mixup nor cutmix'):
+    mixup.mix(KEY, make_batch(), {'feature_mixup': {}, 'mixup': {}})

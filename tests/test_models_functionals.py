@@ -210,3 +210,21 @@ def test_late_fusion_takes_it_and_early_refuses():
 def test_options_without_use_are_refused(fields, named):
   with pytest.raises(errors.AvemoError, match=named):
     make(**fields)
+
+
+def test_functionals_are_blended_as_the_targets_were():
+  quiet = {'audio': AUDIO | {'input_dropout': 0.0, 'dropout': 0.0}}
+  model, batch = make(**quiet), make_batch()
+  variables = init(model, batch)
+  _, moved = run(model, variables, batch, train=True)
+  variables = {'params': variables['params']} | moved
+  mixed = batch | {
+    'mix_with': np.array([1, 0, 2, 3], np.int32),
+    'mix_share': np.float32([0, 0, 1, 1]),
+  }
+  # Shares of 0 exchange the two clips.
+  plain, _ = run(model, variables, batch)
+  found, _ = run(model, variables, mixed)
+  np.testing.assert_allclose(
+    found['emotion'], plain['emotion'][[1, 0, 2, 3]], rtol=1e-5, atol=1e-6
+  )

@@ -182,6 +182,9 @@ def test_parts_of_a_batch_sum_to_the_whole(expected):
       np.testing.assert_allclose(other[name], one[name], rtol=1e-5, atol=1e-6)
   with pytest.raises(errors.AvemoError, match='multiple of 24'):
     run(mesh_lib.make_mesh(), accumulate=3)
+  # A partner may lie in another part.
+  with pytest.raises(errors.AvemoError, match='feature_mixup'):
+    run(mesh, accumulate=4, augment=('feature_mixup',))
 
 
 def test_shardings_stay_and_the_state_is_donated():

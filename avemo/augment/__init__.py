@@ -29,7 +29,11 @@ PIXELS = {
   'color': pixels.color,
   'erase': pixels.erase,
 }
-MIX = {'mixup': mixup.mixup, 'cutmix': mixup.cutmix}
+MIX = {
+  'mixup': mixup.mixup,
+  'cutmix': mixup.cutmix,
+  'feature_mixup': mixup.feature_mixup,
+}
 MODALITY = {'modality_dropout': modality.modality_dropout}
 SPECTROGRAM = {'spec_augment': spectrogram.spec_augment}
 POWER = {
@@ -39,6 +43,8 @@ POWER = {
   'noise_floor': power.noise_floor,
 }
 FUNCTIONS = SOUND | PIXELS | MIX | MODALITY | POWER | SPECTROGRAM
+
+blend = mixup.blend
 
 
 def _refuse(kind: str, name: str, known) -> None:

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.special
 
+from avemo import errors
 from avemo.augment import pixels, sound
 
 Batch = dict[str, Any]
@@ -118,6 +119,39 @@ def mixup(
   return out
 
 
+def feature_mixup(
+  key: jax.Array,
+  batch: Batch,
+  *,
+  alpha: float = 0.4,
+  probability: float = 1.0,
+) -> Batch:
+  """Blends targets here, and leaves the features for the model to `blend`.
+
+  Args:
+    key: of JAX.
+    batch: see `mixup`.
+    alpha: the share is drawn from Beta(alpha, alpha).
+    probability: of an example.
+
+  Returns:
+    The batch with `target` replaced, and with `mix_with`, int32 `[B]`, and
+    `mix_share`, float32 `[B]`.
+  """
+  partner_key, share_key = jax.random.split(key)
+  partner = find_partners(partner_key, batch)
+  share = _draw_share(share_key, partner, alpha, probability)
+  target = _blend(share, batch['target'], batch['target'][partner])
+  return batch | {'target': target, 'mix_with': partner, 'mix_share': share}
+
+
+def blend(batch: Batch, features: jax.Array) -> jax.Array:
+  """Blends features `[B, D]` as `feature_mixup` has drawn; else as they are."""
+  if 'mix_with' not in batch:
+    return features
+  return _blend(batch['mix_share'], features, features[batch['mix_with']])
+
+
 def _draw_spans(
   key: jax.Array, size: jax.Array | int, cut: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
@@ -190,6 +224,12 @@ def mix(
   key: jax.Array, batch: Batch, options: dict[str, dict[str, Any]]
 ) -> Batch:
   """Applies `mixup` or `cutmix`, or, where both are asked, one an example."""
+  if 'feature_mixup' in options:
+    if len(options.keys() & {'mixup', 'cutmix', 'feature_mixup'}) > 1:
+      raise errors.AvemoError(
+        'augment: feature_mixup goes with neither mixup nor cutmix'
+      )
+    return feature_mixup(key, batch, **options['feature_mixup'])
   mixup_key, cutmix_key, first_key = jax.random.split(key, 3)
   mixed = []
   if 'mixup' in options:

@@ -4,6 +4,7 @@ Parameters stand under `video`, `audio`, `fusion` and `head`.
 """
 
 import dataclasses
+import functools
 import types
 from collections.abc import Mapping
 from typing import Any
@@ -107,6 +108,13 @@ class Emotion(nn.Module):
       join = None
     if 'audio' in self.use:
       check_reads(audio[0], bool(join), self.features, self.augment)
+    if 'feature_mixup' in self.augment and (
+      self.use != ('audio',) or not reads_power(audio[0])
+    ):
+      raise errors.AvemoError(
+        'augment.feature_mixup blends functionals: it needs model.use=audio '
+        'and model.audio.name=functionals; mixup serves all towers'
+      )
     if join:
       audio = shorten(audio, join[1].get('join_at', 0))
     self.video = self._build(video) if 'video' in self.use else None
@@ -161,7 +169,10 @@ class Emotion(nn.Module):
       pooled['video'] = self.video.pool(tokens)
     if self.audio is not None:
       sound = self._read_speech(batch, train)
-      tokens = self.audio(*sound, train=trains['audio'])
+      options = {}
+      if 'mix_share' in batch:
+        options['blend'] = functools.partial(augmentation.blend, batch)
+      tokens = self.audio(*sound, train=trains['audio'], **options)
       pooled['audio'] = self.audio.pool(tokens, sound[1])
     return pooled
 

@@ -1,5 +1,6 @@
 """A small tower over functionals, for corpora of a few hundred clips."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import jax
@@ -41,6 +42,7 @@ class Functionals(nn.Module):
     num_frames: jax.Array,
     mask: jax.Array | None = None,
     *,
+    blend: Callable[[jax.Array], jax.Array] | None = None,
     train: bool = False,
   ) -> jax.Array:
     """Maps power spectra to one token [B, 1, D].
@@ -49,6 +51,7 @@ class Functionals(nn.Module):
       power: [B, F, N], see `audio.functionals`.
       num_frames: int [B], frames before the clip's end.
       mask: bool [B], False where the example is padding; None is all True.
+      blend: mixes the standardised functionals of the batch [B, D].
       train: whether to drop, and to move the running statistics.
     """
     if mask is None:
@@ -56,6 +59,8 @@ class Functionals(nn.Module):
     x = functionals.summarize(power, num_frames)
     x = Standardize(self.momentum, name='norm')(x, mask, train=train)
     x = jnp.clip(x, -self.limit, self.limit).astype(self.dtype)
+    if blend is not None:
+      x = blend(x)
     x = nn.Dropout(self.input_dropout, deterministic=not train)(x)
     x = nn.Dense(
       self.width,

@@ -55,6 +55,11 @@ def make_train_step(
     From state and batch to the new state and scalars: `loss`, `accuracy`,
     `grad_norm`, `param_norm`, `update_norm`, `learning_rate`, `finite`.
   """
+  if accumulate > 1 and (augment or {}).get('feature_mixup') is not None:
+    raise errors.AvemoError(
+      'augment.feature_mixup has partners in the whole batch: use mixup, or '
+      'optim.accumulate=1'
+    )
   mesh = shardings.step.mesh
   everywhere = mesh_lib.replicated(mesh)
 
