@@ -279,6 +279,21 @@ def test_values_come_beside_the_classes():
     assert np.abs(outputs['valence_arousal']).max() < 1
 
 
+def test_values_of_a_linear_head_are_those_before_the_squash():
+  names, batch = ('emotion', 'valence_arousal'), make_batch()
+  model = make(('audio',), heads=names)
+  variables = randomize(model, batch)
+  linear = make(('audio',), heads=names, head={'squash': False})
+  squashed, plain = (
+    jax.device_get(jax.jit(m.apply)(variables, batch)) for m in (model, linear)
+  )
+  np.testing.assert_allclose(
+    squashed['valence_arousal'], np.tanh(plain['valence_arousal']), atol=1e-6
+  )
+  assert np.abs(plain['valence_arousal']).max() > 0.1
+  np.testing.assert_allclose(squashed['emotion'], plain['emotion'], atol=1e-6)
+
+
 def test_sections_survive_a_config_written_to_json():
   sections = {
     'use': ('video', 'audio'),
@@ -314,6 +329,7 @@ def test_models_are_found_by_name_in_a_frozen_table():
     ({'augment': {'flop': {}}}, "nearest is 'flip'"),
     ({'heads': ('emotoin',)}, "did you mean 'emotion'"),
     ({'augment': {'feature_mixup': {}}}, 'needs model.use=audio'),
+    ({'head': {'squish': 0}}, "head option 'squish': did you mean 'squash'"),
   ],
 )
 def test_wrong_names_are_refused_when_the_model_is_made(fields, message):

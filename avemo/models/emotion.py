@@ -48,9 +48,9 @@ NO_OPTIONS = core.FrozenDict()
 class Emotion(nn.Module):
   """Reads a batch of clips, with either modality or both.
 
-  The sections `video`, `audio` and `fusion` are given as dicts of arguments
-  and become the modules that they describe, or None where they are not in
-  use.
+  The sections `video`, `audio`, `fusion` and `head` are given as dicts of
+  arguments and become the modules that they describe, or None where they are
+  not in use.
 
   Attributes:
     num_classes: of the emotion head.
@@ -65,6 +65,7 @@ class Emotion(nn.Module):
     fusion: `kind`, out of `FUSIONS`, and under the name of each kind its
       arguments; not in use with one modality.
     heads: names of the outputs, out of `heads.NAMES`.
+    head: `heads.OPTIONS` of the heads.
     dropout: rate on the feature before a head, in training.
     frozen: modalities whose tower is not trained: it runs as in evaluation.
     dtype: compute dtype, such as 'bfloat16'. Parameters, statistics, softmax
@@ -79,6 +80,7 @@ class Emotion(nn.Module):
   augment: Any = NO_OPTIONS
   fusion: Any = NO_OPTIONS
   heads: tuple[str, ...] = ('emotion',)
+  head: Any = NO_OPTIONS
   dropout: float = 0.0
   frozen: tuple[str, ...] = ()
   dtype: Any = 'float32'
@@ -94,6 +96,7 @@ class Emotion(nn.Module):
     if not self.use:
       raise errors.AvemoError(f'use=(): name at least one of {MODALITIES}')
     layers.check_names('head', self.heads, heads.NAMES)
+    layers.check_names('head option', self.head, heads.OPTIONS)
     layers.check_names('feature option', self.features, audio_features.OPTIONS)
     self.features = core.freeze(read_lists(self.features))
     self.augment = core.freeze(augmentation.check(self.augment))
@@ -120,14 +123,14 @@ class Emotion(nn.Module):
     self.video = self._build(video) if 'video' in self.use else None
     self.audio = self._build(audio) if 'audio' in self.use else None
     self.fusion = self._build(join) if join else None
+    self.head = heads.Heads(
+      self.num_classes, self.heads, self.dropout, **self.head, parent=None
+    )
 
   def _build(self, section: tuple[type, dict[str, Any]]) -> nn.Module:
     make, options = section
     dtype = jnp.dtype(options.pop('dtype', self.dtype))
     return make(**options, dtype=dtype, parent=None)
-
-  def setup(self):
-    self.head = heads.Heads(self.num_classes, self.heads, self.dropout)
 
   def __call__(
     self, batch: Mapping[str, jax.Array], train: bool = False

@@ -7,6 +7,8 @@ from flax import linen as nn
 from avemo.models import layers
 
 NAMES = ('emotion', 'valence_arousal')
+# What a config may set under `head`.
+OPTIONS = ('squash',)
 
 
 class Heads(nn.Module):
@@ -16,11 +18,13 @@ class Heads(nn.Module):
     num_classes: of the emotion head.
     names: the outputs, out of `NAMES`.
     dropout: rate on the feature, in training.
+    squash: whether tanh bounds the values; published heads may be linear.
   """
 
   num_classes: int
   names: tuple[str, ...] = ('emotion',)
   dropout: float = 0.0
+  squash: bool = True
 
   @nn.compact
   def __call__(
@@ -34,12 +38,12 @@ class Heads(nn.Module):
 
     Returns:
       By source, by name: `emotion`, logits, float32 [B, num_classes];
-      `valence_arousal`, float32 [B, 2] in (-1, 1).
+      `valence_arousal`, float32 [B, 2], in (-1, 1) if `squash`.
     """
     return {
-      source: Head(self.num_classes, self.names, self.dropout, name=source)(
-        feature, train=train
-      )
+      source: Head(
+        self.num_classes, self.names, self.dropout, self.squash, name=source
+      )(feature, train=train)
       for source, feature in features.items()
     }
 
@@ -50,6 +54,7 @@ class Head(nn.Module):
   num_classes: int
   names: tuple[str, ...] = ('emotion',)
   dropout: float = 0.0
+  squash: bool = True
 
   @nn.compact
   def __call__(
@@ -64,5 +69,7 @@ class Head(nn.Module):
       value = nn.Dense(
         size, kernel_init=layers.initialize_embedding, name=name
       )(feature)
-      outputs[name] = value if name == 'emotion' else jnp.tanh(value)
+      if self.squash and name != 'emotion':
+        value = jnp.tanh(value)
+      outputs[name] = value
     return outputs
