@@ -19,6 +19,7 @@ from avemo import augment as augmentation
 from avemo import errors
 from avemo.audio import features as audio_features
 from avemo.audio import functionals as audio_functionals
+from avemo.audio import waveform as audio_waveform
 from avemo.models import (
   cnn,
   functionals,
@@ -27,6 +28,7 @@ from avemo.models import (
   layers,
   spectrogram_vit,
   videomae,
+  wav2vec2,
 )
 
 MODALITIES = ('video', 'audio')
@@ -37,6 +39,15 @@ AUDIO_TOWERS = types.MappingProxyType(
     'spectrogram_vit': spectrogram_vit.SpectrogramViT,
     'cnn': cnn.CNN,
     'functionals': functionals.Functionals,
+    'wav2vec2': wav2vec2.Wav2Vec2,
+  }
+)
+# By what a tower reads: the method that makes it, and the augmentations of it.
+READERS = types.MappingProxyType(
+  {
+    'mels': ('_read_mels', augmentation.SPECTROGRAM),
+    'power': ('_read_power', augmentation.POWER),
+    'waveform': ('_read_waveform', {}),
   }
 )
 # None: each modality has its own logits, and they are averaged.
@@ -58,7 +69,7 @@ class Emotion(nn.Module):
     video: `name` of the tower, out of `VIDEO_TOWERS`, and its arguments.
     audio: `name` of the tower, out of `AUDIO_TOWERS`, and its arguments.
     features: options of `audio.features`, which make the spectrogram; none
-      for a tower that reads power spectra.
+      for a tower that reads something else.
     augment: of those augmentations the ones that act on what the audio tower
       reads, which exists only in here, are applied in training (rng
       `dropout`).
@@ -112,7 +123,7 @@ class Emotion(nn.Module):
     if 'audio' in self.use:
       check_reads(audio[0], bool(join), self.features, self.augment)
     if 'feature_mixup' in self.augment and (
-      self.use != ('audio',) or not reads_power(audio[0])
+      self.use != ('audio',) or find_reads(audio[0]) != 'power'
     ):
       raise errors.AvemoError(
         'augment.feature_mixup blends functionals: it needs model.use=audio '
@@ -147,9 +158,9 @@ class Emotion(nn.Module):
         and keep the statistics of the batch (collection `batch_stats`).
 
     Returns:
-      `emotion`: logits, float32 [B, num_classes]; `valence_arousal`, if asked
-      for, float32 [B, 2]. A clip with no modality gets zeros from towers that
-      stand alone.
+      `emotion`: logits, float32 [B, num_classes]; if asked for,
+      `valence_arousal`, float32 [B, 2], and `dominance`, float32 [B, 1]. A
+      clip with no modality gets zeros from towers that stand alone.
     """
     present = {name: batch[f'has_{name}'] for name in self.use}
     if self.fusion is None:
@@ -209,7 +220,7 @@ class Emotion(nn.Module):
     self, batch: Mapping[str, jax.Array], train: bool
   ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """What the tower reads, its valid frames and rows that count, both [B]."""
-    read = self._read_power if reads_power(self.audio) else self._read_mels
+    read = getattr(self, READERS[find_reads(self.audio)][0])
     counts = batch['has_audio'] & batch.get('mask', True)
     return *read(batch['speech'], batch['speech_length'], train), counts
 
@@ -243,10 +254,17 @@ class Emotion(nn.Module):
       )
     return spectrogram, num_frames
 
+  def _read_waveform(
+    self, speech: jax.Array, length: jax.Array, train: bool
+  ) -> tuple[jax.Array, jax.Array]:
+    """Standardised samples [B, S] and how many are valid [B]."""
+    del train
+    return audio_waveform.standardize(speech, length), length
 
-def reads_power(tower: Any) -> bool:
-  """Whether an audio tower reads power spectra; others: the spectrogram."""
-  return getattr(tower, 'reads', None) == 'power'
+
+def find_reads(tower: Any) -> str:
+  """What an audio tower reads, out of `READERS`."""
+  return getattr(tower, 'reads', 'mels')
 
 
 def check_reads(
@@ -261,11 +279,12 @@ def check_reads(
     raise errors.AvemoError(
       f'the audio tower {name!r} has no tokens to join; use fusion.kind=late'
     )
-  if reads_power(tower):
-    unused = [f'augment.{k}' for k in augment if k in augmentation.SPECTROGRAM]
+  reads = find_reads(tower)
+  useless = augmentation.SPECTROGRAM | augmentation.POWER
+  useless = set(useless) - set(READERS[reads][1])
+  unused = [f'augment.{k}' for k in augment if k in useless]
+  if reads != 'mels':
     unused += [f'features.{k}' for k in features]
-  else:
-    unused = [f'augment.{k}' for k in augment if k in augmentation.POWER]
   if unused:
     raise errors.AvemoError(
       f'the audio tower {name!r} has no use for {unused[0]}; leave it out'
