@@ -214,12 +214,16 @@ class Block(nn.Module):
     return x, x if self.collect else None
 
   def _drop_path(self, branch: jax.Array, rate: jax.Array) -> jax.Array:
-    """Drops the branch of whole examples and scales up the others."""
     if not self.drop:
       return branch
-    shape = (branch.shape[0],) + (1,) * (branch.ndim - 1)
-    keep = jax.random.bernoulli(self.make_rng('dropout'), 1 - rate, shape)
-    return branch * (keep / (1 - rate)).astype(branch.dtype)
+    return drop_path(self.make_rng('dropout'), branch, rate)
+
+
+def drop_path(key: jax.Array, branch: jax.Array, rate: jax.Array) -> jax.Array:
+  """Drops the branch [B, ...] of whole examples and scales up the others."""
+  shape = (branch.shape[0],) + (1,) * (branch.ndim - 1)
+  keep = jax.random.bernoulli(key, 1 - rate, shape)
+  return branch * (keep / (1 - rate)).astype(branch.dtype)
 
 
 class Encoder(nn.Module):
