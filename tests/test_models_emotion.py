@@ -328,8 +328,8 @@ def test_models_are_found_by_name_in_a_frozen_table():
     ({'features': {'num_mel': 3}}, "did you mean 'num_mels'"),
     ({'augment': {'flop': {}}}, "nearest is 'flip'"),
     ({'heads': ('emotoin',)}, "did you mean 'emotion'"),
-    ({'augment': {'feature_mixup': {}}}, 'needs model.use=audio'),
     ({'head': {'squish': 0}}, "head option 'squish': did you mean 'squash'"),
+    ({'augment': {'feature_mixup': {}}}, 'needs model.use=audio'),
   ],
 )
 def test_wrong_names_are_refused_when_the_model_is_made(fields, message):

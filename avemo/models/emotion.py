@@ -19,35 +19,36 @@ from avemo import augment as augmentation
 from avemo import errors
 from avemo.audio import features as audio_features
 from avemo.audio import functionals as audio_functionals
+from avemo.audio import vggish as audio_vggish
 from avemo.audio import waveform as audio_waveform
 from avemo.models import (
   cnn,
+  efficientnet,
   functionals,
   fusion,
   heads,
   layers,
   spectrogram_vit,
+  vggish,
   videomae,
   wav2vec2,
 )
 
 MODALITIES = ('video', 'audio')
 
-VIDEO_TOWERS = types.MappingProxyType({'videomae': videomae.VideoMAE})
+VIDEO_TOWERS = types.MappingProxyType(
+  {
+    'videomae': videomae.VideoMAE,
+    'efficientnet': efficientnet.EfficientNet,
+  }
+)
 AUDIO_TOWERS = types.MappingProxyType(
   {
     'spectrogram_vit': spectrogram_vit.SpectrogramViT,
     'cnn': cnn.CNN,
     'functionals': functionals.Functionals,
+    'vggish': vggish.VGGish,
     'wav2vec2': wav2vec2.Wav2Vec2,
-  }
-)
-# By what a tower reads: the method that makes it, and the augmentations of it.
-READERS = types.MappingProxyType(
-  {
-    'mels': ('_read_mels', augmentation.SPECTROGRAM),
-    'power': ('_read_power', augmentation.POWER),
-    'waveform': ('_read_waveform', {}),
   }
 )
 # None: each modality has its own logits, and they are averaged.
@@ -69,7 +70,7 @@ class Emotion(nn.Module):
     video: `name` of the tower, out of `VIDEO_TOWERS`, and its arguments.
     audio: `name` of the tower, out of `AUDIO_TOWERS`, and its arguments.
     features: options of `audio.features`, which make the spectrogram; none
-      for a tower that reads something else.
+      for a tower that reads anything else.
     augment: of those augmentations the ones that act on what the audio tower
       reads, which exists only in here, are applied in training (rng
       `dropout`).
@@ -122,8 +123,12 @@ class Emotion(nn.Module):
       join = None
     if 'audio' in self.use:
       check_reads(audio[0], bool(join), self.features, self.augment)
+    if join and not hasattr(video[0], 'embed'):
+      raise errors.AvemoError(
+        'the video tower has no encoder to join in; use fusion.kind=late'
+      )
     if 'feature_mixup' in self.augment and (
-      self.use != ('audio',) or find_reads(audio[0]) != 'power'
+      self.use != ('audio',) or find_reading(audio[0]) != 'power'
     ):
       raise errors.AvemoError(
         'augment.feature_mixup blends functionals: it needs model.use=audio '
@@ -179,7 +184,8 @@ class Emotion(nn.Module):
     trains = self._find_trained(train)
     if self.video is not None:
       frames = videomae.normalize(batch['frames'])
-      tokens = self.video(frames, train=trains['video'])
+      counts = batch['has_video'] & batch.get('mask', True)
+      tokens = self.video(frames, counts, train=trains['video'])
       pooled['video'] = self.video.pool(tokens)
     if self.audio is not None:
       sound = self._read_speech(batch, train)
@@ -220,7 +226,13 @@ class Emotion(nn.Module):
     self, batch: Mapping[str, jax.Array], train: bool
   ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """What the tower reads, its valid frames and rows that count, both [B]."""
-    read = getattr(self, READERS[find_reads(self.audio)][0])
+    readers = {
+      'mels': self._read_mels,
+      'power': self._read_power,
+      'vggish': self._read_vggish,
+      'waveform': self._read_waveform,
+    }
+    read = readers[find_reading(self.audio)]
     counts = batch['has_audio'] & batch.get('mask', True)
     return *read(batch['speech'], batch['speech_length'], train), counts
 
@@ -234,6 +246,13 @@ class Emotion(nn.Module):
         self.make_rng('dropout'), power, self.augment, num_frames
       )
     return power, num_frames
+
+  def _read_vggish(
+    self, speech: jax.Array, length: jax.Array, train: bool
+  ) -> tuple[jax.Array, jax.Array]:
+    """Patches [B, N, 96, 64] and how many of them each clip fills [B]."""
+    del train
+    return audio_vggish.cut_patches(speech, length)
 
   def _read_mels(
     self, speech: jax.Array, length: jax.Array, train: bool
@@ -262,8 +281,8 @@ class Emotion(nn.Module):
     return audio_waveform.standardize(speech, length), length
 
 
-def find_reads(tower: Any) -> str:
-  """What an audio tower reads, out of `READERS`."""
+def find_reading(tower: Any) -> str:
+  """What an audio tower reads; most read mel bands of their own options."""
   return getattr(tower, 'reads', 'mels')
 
 
@@ -279,12 +298,13 @@ def check_reads(
     raise errors.AvemoError(
       f'the audio tower {name!r} has no tokens to join; use fusion.kind=late'
     )
-  reads = find_reads(tower)
-  useless = augmentation.SPECTROGRAM | augmentation.POWER
-  useless = set(useless) - set(READERS[reads][1])
-  unused = [f'augment.{k}' for k in augment if k in useless]
-  if reads != 'mels':
+  reading = find_reading(tower)
+  unused = []
+  if reading != 'mels':
+    unused += [f'augment.{k}' for k in augment if k in augmentation.SPECTROGRAM]
     unused += [f'features.{k}' for k in features]
+  if reading != 'power':
+    unused += [f'augment.{k}' for k in augment if k in augmentation.POWER]
   if unused:
     raise errors.AvemoError(
       f'the audio tower {name!r} has no use for {unused[0]}; leave it out'

@@ -85,8 +85,21 @@ class VideoMAE(nn.Module):
     )
     self.fc_norm = layers.LayerNorm(self.fc_epsilon, jnp.float32)
 
-  def __call__(self, frames: jax.Array, *, train: bool = False) -> jax.Array:
-    """Maps frames [B, T, H, W, 3], normalised, to tokens [B, N, D]."""
+  def __call__(
+    self,
+    frames: jax.Array,
+    mask: jax.Array | None = None,
+    *,
+    train: bool = False,
+  ) -> jax.Array:
+    """Maps frames [B, T, H, W, 3], normalised, to tokens [B, N, D].
+
+    Args:
+      frames: see `normalize`.
+      mask: not used: no row sees another.
+      train: whether to drop paths.
+    """
+    del mask
     return self.encoder(self.embed(frames), train=train)
 
   def embed(self, frames: jax.Array) -> jax.Array:
