@@ -21,13 +21,7 @@ HEAD_WIDTH = 64
 EPSILON = 1e-6
 
 # Of pre-training, whose decoders recognise no emotion.
-UNUSED = (
-  'decoder.',
-  'decoder_audio.',
-  'encoder_to_decoder.',
-  'encoder_to_decoder_audio.',
-  'mask_token',
-)
+UNUSED = ('decoder.*', 'decoder_audio.*', 'encoder_to_decoder*', 'mask_token*')
 ENCODERS = {'video': 'encoder', 'audio': 'encoder_audio'}
 BLOCKS = {'video': 'blocks', 'audio': 'blocks_audio'}
 
@@ -46,7 +40,6 @@ def plan(source: readers.Source) -> plans.Plan:
     AvemoError: the file is not one of HiCMAE.
   """
   tensors = rules.rename(source.tensors, ((r'^module\.', ''),))
-  tensors = {k: v for k, v in tensors.items() if not k.startswith(UNUSED)}
   model = read_geometry(tensors, source.path)
   tuned = 'fc_norm.weight' in tensors
   heads = make_head_rules() if 'head.weight' in tensors else ()
@@ -56,6 +49,7 @@ def plan(source: readers.Source) -> plans.Plan:
   return plans.Plan(
     tensors=tensors,
     rules=(
+      *(rules.Rule(name, None) for name in UNUSED),
       *make_tower_rules('video', num_heads),
       *make_tower_rules('audio', num_heads),
       *make_fusion_rules(num_heads),

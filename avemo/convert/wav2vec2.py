@@ -69,20 +69,12 @@ RENAMES = (
 # Of pre-training and of transcription, which recognise no emotion.
 UNUSED = (
   'masked_spec_embed',
-  'quantizer.codevectors',
-  'quantizer.vars',
-  'quantizer.weight_proj.weight',
-  'quantizer.weight_proj.bias',
-  'project_hid.weight',
-  'project_hid.bias',
-  'project_q.weight',
-  'project_q.bias',
-  'final_proj.weight',
-  'final_proj.bias',
-  'lm_head.weight',
-  'lm_head.bias',
-  'w2v_encoder.proj.weight',
-  'w2v_encoder.proj.bias',
+  'quantizer.*',
+  'project_hid.*',
+  'project_q.*',
+  'final_proj.*',
+  'lm_head.*',
+  'w2v_encoder.proj.*',
 )
 
 
@@ -115,7 +107,7 @@ def plan(source: readers.Source) -> plans.Plan:
   return plans.Plan(
     tensors=tensors,
     rules=(
-      *(rules.Rule(name, None, optional=True) for name in UNUSED),
+      *(rules.Rule(name, None) for name in UNUSED),
       *make_extractor_rules(audio),
       *make_block_rules(num_heads),
       *head['rules'],

@@ -2,6 +2,8 @@
 
 import types
 
-from avemo.models import emotion
+from avemo.models import emotion, hicmae
 
-MODELS = types.MappingProxyType({'emotion': emotion.Emotion})
+MODELS = types.MappingProxyType(
+  {'emotion': emotion.Emotion, 'hicmae': hicmae.HiCMAE}
+)
