@@ -2,7 +2,8 @@
 
 import difflib
 import inspect
-from collections.abc import Mapping, Sequence
+import types
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -10,10 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from avemo import errors
-from avemo.audio import spectral
+from avemo.audio import filterbank, spectral
 
 # A clip flatter than this (in dB) is silent: its deviation is not divided by.
 MIN_STD = 1e-3
+
+# What decides how many frames a clip has: options, and those of `filterbank`.
+FRAMING = ('n_fft', 'hop', 'center')
+FILTERBANK_FRAMING = types.MappingProxyType(
+  {'n_fft': filterbank.FRAME, 'hop': filterbank.HOP, 'center': False}
+)
 
 
 def to_waveform(speech: jax.Array) -> jax.Array:
@@ -163,7 +170,72 @@ def compute_features(
   return _normalize_clip(values, valid, (-2,) if kind == 'band' else (-2, -1))
 
 
-OPTIONS = tuple(inspect.signature(compute_features).parameters)[2:]
+def compute_filterbank(
+  speech: jax.Array,
+  speech_length: jax.Array,
+  *,
+  num_mels: int = filterbank.NUM_MELS,
+  num_frames: int | None = None,
+  mean: float = -4.2677393,
+  std: float = 4.5689974,
+) -> jax.Array:
+  """Kaldi's log mel filter bank of a padded batch, as AST reads it.
+
+  A clip's features do not depend on how far it is padded. Frames beyond its
+  last whole one are 0 before normalisation, as AST fills its input.
+
+  Args:
+    speech: int16 or floats in [-1, 1], `[B, S]`, 16 kHz.
+    speech_length: valid samples, int `[B]`.
+    num_mels: M.
+    num_frames: cut or pad to so many frames; None: as many as S makes.
+    mean: which is subtracted; the default is AudioSet's.
+    std: by twice of which is then divided, likewise.
+
+  Returns:
+    float32 `[B, F, M]`.
+  """
+  waveform = to_waveform(speech)
+  if num_frames is not None:
+    # What is cut off need not be transformed.
+    last = (num_frames - 1) * filterbank.HOP + filterbank.FRAME
+    waveform = waveform[:, :last]
+  inside = np.arange(waveform.shape[-1]) < speech_length[:, None]
+  values = filterbank.log_mel(jnp.where(inside, waveform, 0), num_mels=num_mels)
+  values = _cut_or_pad(values, num_frames or values.shape[-2])
+  count = count_valid_frames(
+    speech_length, values.shape[-2], **FILTERBANK_FRAMING
+  )
+  valid = (np.arange(values.shape[-2]) < count[:, None])[..., None]
+  values = jnp.where(valid, values, 0)
+  return (values - np.float32(mean)) / np.float32(2 * std)
+
+
+# What makes features of speech, by name.
+FRONT_ENDS = types.MappingProxyType(
+  {'log_mel': compute_features, 'filterbank': compute_filterbank}
+)
+
+
+def find_front_end(options: Mapping[str, Any]) -> str:
+  """`front_end`, out of `FRONT_ENDS`, the first when absent."""
+  front_end = options.get('front_end', next(iter(FRONT_ENDS)))
+  _check_name('front-end', front_end, FRONT_ENDS)
+  return front_end
+
+
+def list_options(options: Mapping[str, Any]) -> tuple[str, ...]:
+  """Every option of the front-end that a section of a config names."""
+  compute = FRONT_ENDS[find_front_end(options)]
+  return ('front_end', *list(inspect.signature(compute).parameters)[2:])
+
+
+def _check_name(kind: str, name: str, known: Collection[str]) -> None:
+  if name not in known:
+    near = difflib.get_close_matches(str(name), known, 1, 0.0)[0]
+    raise errors.AvemoError(
+      f'features: unknown {kind} {name!r}; the nearest is {near!r}'
+    )
 
 
 def features(
@@ -171,24 +243,34 @@ def features(
   speech_length: jax.Array,
   options: Mapping[str, Any] | None = None,
 ) -> jax.Array:
-  """`compute_features` by a section of a config.
+  """The features that a section of a config describes.
 
   Args:
     speech: int16 or floats in [-1, 1], `[B, S]`.
     speech_length: valid samples, int `[B]`.
-    options: keyword arguments of `compute_features`.
+    options: `front_end`, see `find_front_end`, and its keyword arguments.
 
   Returns:
     float32 `[B, F, M]`.
 
   Raises:
-    AvemoError: an option that does not exist; names the nearest.
+    AvemoError: a front-end or an option that does not exist; names the
+      nearest.
   """
   options = dict(options or {})
   for name in options:
-    if name not in OPTIONS:
-      near = difflib.get_close_matches(name, OPTIONS, 1, 0.0)[0]
-      raise errors.AvemoError(
-        f'features: unknown option {name!r}; the nearest is {near!r}'
-      )
-  return compute_features(speech, speech_length, **options)
+    _check_name('option', name, list_options(options))
+  compute = FRONT_ENDS[find_front_end(options)]
+  options.pop('front_end', None)
+  return compute(speech, speech_length, **options)
+
+
+def count_features(
+  speech_length: jax.Array, num_frames: int, options: Mapping[str, Any]
+) -> jax.Array:
+  """How many of the frames that `features` makes are valid, int32 `[B]`."""
+  if find_front_end(options) == 'filterbank':
+    framing = FILTERBANK_FRAMING
+  else:
+    framing = {k: options[k] for k in FRAMING if k in options}
+  return count_valid_frames(speech_length, num_frames, **framing)

@@ -93,7 +93,7 @@ def read_geometry(tensors: Mapping[str, Any], path: Any) -> dict[str, Any]:
     'fusion_depth': depths[2],
     'epsilon': EPSILON,
     'heads': ('emotion',),
-    'features': {'num_frames': 256},
+    'features': {'front_end': 'filterbank', 'num_frames': 256},
   }
 
 

@@ -109,7 +109,8 @@ class Emotion(nn.Module):
       raise errors.AvemoError(f'use=(): name at least one of {MODALITIES}')
     layers.check_names('head', self.heads, heads.NAMES)
     layers.check_names('head option', self.head, heads.OPTIONS)
-    layers.check_names('feature option', self.features, audio_features.OPTIONS)
+    options = audio_features.list_options(self.features)
+    layers.check_names('feature option', self.features, options)
     self.features = core.freeze(read_lists(self.features))
     self.augment = core.freeze(augmentation.check(self.augment))
     # One order, whatever the config's, so that parameters have one meaning.
@@ -259,13 +260,8 @@ class Emotion(nn.Module):
   ) -> tuple[jax.Array, jax.Array]:
     """The spectrogram [B, F, M] and its valid frames [B]."""
     spectrogram = audio_features.features(speech, length, self.features)
-    framing = {
-      name: self.features[name]
-      for name in ('n_fft', 'hop', 'center')
-      if name in self.features
-    }
-    num_frames = audio_features.count_valid_frames(
-      length, spectrogram.shape[1], **framing
+    num_frames = audio_features.count_features(
+      length, spectrogram.shape[1], self.features
     )
     if train and any(name in self.augment for name in augmentation.SPECTROGRAM):
       spectrogram = augmentation.augment_spectrogram(

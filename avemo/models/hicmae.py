@@ -17,6 +17,7 @@ from flax import linen as nn
 
 from avemo import augment as augmentation
 from avemo import errors
+from avemo.audio import features as audio_features
 from avemo.models import emotion, heads, layers, positions, videomae
 
 VARIANTS = types.MappingProxyType(
@@ -31,13 +32,15 @@ VARIANTS = types.MappingProxyType(
 # audio token.
 TUBELET = (2, 16, 16)
 PATCH = (16, 16)
+# 2.575 s of Kaldi's filter bank, normalised by AudioSet.
+FEATURES = core.FrozenDict({'front_end': 'filterbank', 'num_frames': 256})
 
 
 class HiCMAE(nn.Module):
   """Reads a batch of clips in both modalities; a model of its own.
 
-  A missing modality is a picture of the mean colour or silence, as the model
-  has no embedding for it.
+  A missing modality is a film of the mean colour, or a sound of the mean
+  power, since the model has no embedding for it.
 
   Attributes:
     num_classes: of the emotion head.
@@ -52,7 +55,7 @@ class HiCMAE(nn.Module):
     remat: recompute activations in the backward pass to save memory.
     implementation: of the attention.
     use: both modalities, as other models may read one.
-    features: options of `audio.filterbank.features`.
+    features: options of `audio.features`, instead of `FEATURES`.
     augment: of those augmentations the ones of a spectrogram are applied in
       training (rng `dropout`).
     heads: names of the outputs, out of `heads.NAMES`.
@@ -74,7 +77,7 @@ class HiCMAE(nn.Module):
   remat: bool = True
   implementation: str | None = None
   use: tuple[str, ...] = emotion.MODALITIES
-  features: Any = emotion.NO_OPTIONS
+  features: Any = FEATURES
   augment: Any = emotion.NO_OPTIONS
   heads: tuple[str, ...] = ('emotion',)
   head: Any = emotion.NO_OPTIONS
@@ -95,6 +98,8 @@ class HiCMAE(nn.Module):
       )
     layers.check_names('head', self.heads, heads.NAMES)
     layers.check_names('head option', self.head, heads.OPTIONS)
+    options = audio_features.list_options(self.features)
+    layers.check_names('feature option', self.features, options)
     self.use, self.heads = emotion.MODALITIES, tuple(self.heads)
     self.frozen = tuple(self.frozen)
     self.augment = core.freeze(augmentation.check(self.augment))
@@ -129,6 +134,23 @@ class HiCMAE(nn.Module):
       jnp.where(seen, frames, 0), self._read_speech(batch, train), train=train
     )
     return self.head({'joint': feature}, train=train)['joint']
+
+  def _read_speech(
+    self, batch: Mapping[str, jax.Array], train: bool
+  ) -> jax.Array:
+    """The spectrogram [B, F, M], 0 where there is none."""
+    length = batch['speech_length']
+    spectrogram = audio_features.features(
+      batch['speech'], length, self.features
+    )
+    if train and any(name in self.augment for name in augmentation.SPECTROGRAM):
+      num_frames = audio_features.count_features(
+        length, spectrogram.shape[1], self.features
+      )
+      spectrogram = augmentation.augment_spectrogram(
+        self.make_rng('dropout'), spectrogram, self.augment, num_frames
+      )
+    return jnp.where(batch['has_audio'][:, None, None], spectrogram, 0)
 
   def extract(
     self, frames: jax.Array, spectrogram: jax.Array, *, train: bool = False
