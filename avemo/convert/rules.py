@@ -5,7 +5,6 @@ by name, every parameter is filled once, and every shape is checked. Files that
 differ from what a table expects are refused, with what differs.
 """
 
-import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -13,13 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from avemo import errors
+from avemo.convert import names, values
 
-# How many findings of one kind an error names, and among how many names it
-# looks for a near one: both keep the line readable and its making quick.
-SHOWN = 4
-SEARCHED = 2000
-
-CAPTURE = re.compile(r'\{([a-z_]\w*)\}')
+# Findings that one error tells.
+MOST_TOLD = 12
 
 
 def identity(x: np.ndarray) -> np.ndarray:
@@ -154,38 +150,22 @@ def convert(
   """
   tables = [_compile(rule) for rule in rules]
   found, unmatched = _match(tensors, tables)
-  problems = []
-  if unmatched:
-    wanted = [source for table in tables for source in table.sources]
-    problems += _shorten(
-      unmatched,
-      lambda name: f'{name!r} is not expected{_near(name, wanted)}',
-    )
-  names = list(tensors)
-  lacking = _find_lacking(found, tables)
-  problems += _shorten(
-    lacking, lambda name: f'{name!r} is missing{_near(name, names)}'
-  )
+  problems = _tell_names(tensors, tables, found, unmatched)
+  _refuse(problems)
   filled: dict[str, np.ndarray] = {}
   for table, groups in zip(tables, found, strict=True):
     if table.rule.target is None:
       continue
     try:
-      made = _make(table, groups, tensors)
-      _put(made, table, shapes, filled)
+      _put(_make(table, groups, tensors), table, shapes, filled)
     except errors.AvemoError as error:
       problems.append(str(error))
   if not problems:
-    unfilled = [path for path in shapes if path not in filled]
-    problems += _shorten(unfilled, lambda path: f'nothing fills {path!r}')
-  if problems:
-    more = len(problems) - 3 * SHOWN
-    told = '; '.join(problems[: 3 * SHOWN])
-    raise errors.AvemoError(
-      f'the tensors do not fit the model: {told}'
-      + (f'; and {more} more' if more > 0 else '')
-      + '; convert the file that was published for this model, unchanged'
+    problems = names.tell_first(
+      [path for path in shapes if path not in filled],
+      lambda path: f'nothing fills {path!r}',
     )
+  _refuse(problems)
   return filled
 
 
@@ -249,8 +229,8 @@ def _compile(rule: Rule) -> _Table:
   """Raises ValueError for a rule that cannot mean anything."""
   sources = _as_tuple(rule.source)
   targets = () if rule.target is None else _as_tuple(rule.target)
-  named = {frozenset(CAPTURE.findall(name)) for name in sources}
-  placed = {frozenset(CAPTURE.findall(path)) for path in targets}
+  named = {names.find_captures(name) for name in sources}
+  placed = {names.find_captures(path) for path in targets}
   if len(named) != 1 or len(placed) > 1:
     raise ValueError(f'{rule.source!r}: names of one rule differ in captures')
   captures = named.pop()
@@ -259,30 +239,12 @@ def _compile(rule: Rule) -> _Table:
   if kept - captures or len(layers) > 1:
     raise ValueError(f'{rule.source!r}: captures do not lead to {targets}')
   dropped = rule.target is None
-  patterns = tuple(
-    re.compile(_write_pattern(name, dropped), re.DOTALL) for name in sources
-  )
+  patterns = tuple(names.compile_pattern(name, dropped) for name in sources)
   return _Table(rule, sources, targets, patterns, next(iter(layers), None))
 
 
-def _as_tuple(names: str | tuple[str, ...]) -> tuple[str, ...]:
-  return (names,) if isinstance(names, str) else tuple(names)
-
-
-def _write_pattern(name: str, dropped: bool) -> str:
-  seen: set[str] = set()
-  parts = []
-  # Odd parts are captures; one that stands twice must be the same twice.
-  for index, part in enumerate(CAPTURE.split(name)):
-    if index % 2 == 0:
-      text = re.escape(part)
-      parts.append(text.replace(r'\*', '.*') if dropped else text)
-    elif part in seen:
-      parts.append(f'(?P={part})')
-    else:
-      seen.add(part)
-      parts.append(f'(?P<{part}>0|[1-9][0-9]{{0,5}})')
-  return ''.join(parts)
+def _as_tuple(given: str | tuple[str, ...]) -> tuple[str, ...]:
+  return (given,) if isinstance(given, str) else tuple(given)
 
 
 # One a rule: captures (sorted) → the name found for each source, or None.
@@ -320,15 +282,41 @@ def _find_lacking(
       continue
     if not groups and not table.rule.optional:
       lacking += table.sources
-    for key, names in groups.items():
-      for source, name in zip(table.sources, names, strict=True):
+    for key, group in groups.items():
+      for source, name in zip(table.sources, group, strict=True):
         if name is None:
-          lacking.append(_substitute(source, dict(key)))
+          lacking.append(names.substitute(source, dict(key)))
   return lacking
 
 
-def _substitute(template: str, captures: Mapping[str, int]) -> str:
-  return CAPTURE.sub(lambda match: str(captures[match[1]]), template)
+def _tell_names(
+  tensors: Mapping[str, Any],
+  tables: Sequence[_Table],
+  found: Sequence[_Groups],
+  unmatched: Sequence[str],
+) -> list[str]:
+  """The names that are too many and those that are missing."""
+  own = list(tensors)
+  wanted = [source for table in tables for source in table.sources]
+  return names.tell_first(
+    unmatched,
+    lambda name: f'{name!r} is not expected{names.tell_near(name, wanted)}',
+  ) + names.tell_first(
+    _find_lacking(found, tables),
+    lambda name: f'{name!r} is missing{names.tell_near(name, own)}',
+  )
+
+
+def _refuse(problems: Sequence[str]):
+  """Raises AvemoError unless there are none."""
+  if problems:
+    more = len(problems) - MOST_TOLD
+    told = '; '.join(problems[:MOST_TOLD])
+    raise errors.AvemoError(
+      f'the tensors do not fit the model: {told}'
+      + (f'; and {more} more' if more > 0 else '')
+      + '; convert the file that was published for this model, unchanged'
+    )
 
 
 def _make(
@@ -337,29 +325,27 @@ def _make(
   """The arrays of one rule, by path, layers stacked."""
   layers: dict[str, dict[int, np.ndarray]] = {}
   for key in sorted(groups):
-    if None in groups[key]:
-      continue  # Told as lacking.
     captures = dict(key)
     outputs = _transform(table, groups[key], tensors)
     for target, output in zip(table.targets, outputs, strict=True):
-      path = _substitute(target, captures)
+      path = names.substitute(target, captures)
       number = 0 if table.layer is None else captures[table.layer]
       layers.setdefault(path, {})[number] = output
   return {
-    path: _stack(path, found) if table.layer else found[0]
+    path: values.stack(path, found) if table.layer else found[0]
     for path, found in layers.items()
   }
 
 
 def _transform(
-  table: _Table, names: Sequence[str], tensors: Mapping[str, Any]
+  table: _Table, group: Sequence[str], tensors: Mapping[str, Any]
 ) -> tuple[np.ndarray, ...]:
-  arrays = [_widen(name, tensors[name]) for name in names]
+  arrays = [values.widen(name, tensors[name]) for name in group]
   try:
     outputs = table.rule.transform(*arrays)
   except (ValueError, IndexError, TypeError) as error:
     told = ', '.join(
-      f'{name!r} {x.shape}' for name, x in zip(names, arrays, strict=True)
+      f'{name!r} {x.shape}' for name, x in zip(group, arrays, strict=True)
     )
     raise errors.AvemoError(
       f'{told} cannot become {" and ".join(table.targets)}: {error}'
@@ -368,48 +354,7 @@ def _transform(
   outputs = (outputs,) if single else tuple(outputs)
   if len(outputs) != len(table.targets):
     raise ValueError(f'{table.sources}: the transform made {len(outputs)}')
-  return tuple(_narrow(names[0], output) for output in outputs)
-
-
-def _widen(name: str, tensor: Any) -> np.ndarray:
-  """The tensor as an array that arithmetic keeps: float32 or float64."""
-  array = np.asarray(tensor)
-  if array.dtype == np.float16:
-    return array.astype(np.float32)
-  # A whole number is a counter; an array of them is a quantised tensor, whose
-  # scale is elsewhere.
-  counter = np.issubdtype(array.dtype, np.integer) and array.ndim == 0
-  if array.dtype not in (np.float32, np.float64) and not counter:
-    raise errors.AvemoError(
-      f'{name!r} holds {array.dtype}, not floating-point weights'
-    )
-  return array
-
-
-def _narrow(name: str, array: np.ndarray) -> np.ndarray:
-  array = np.asarray(array)
-  if not np.issubdtype(array.dtype, np.floating):
-    return array
-  with np.errstate(over='ignore'):
-    array = np.asarray(array, np.float32)
-  if not np.isfinite(array).all():
-    raise errors.AvemoError(f'{name!r} holds values that are not finite')
-  return array
-
-
-def _stack(path: str, layers: Mapping[int, np.ndarray]) -> np.ndarray:
-  expected = range(len(layers))
-  if sorted(layers) != list(expected):
-    missing = sorted(set(expected) - set(layers))
-    raise errors.AvemoError(
-      f'{path!r} lacks layer {missing[0]} of {max(layers) + 1}'
-    )
-  shapes = {array.shape for array in layers.values()}
-  if len(shapes) > 1:
-    raise errors.AvemoError(
-      f'the layers of {path!r} differ in shape: {sorted(shapes)}'
-    )
-  return np.stack([layers[index] for index in expected])
+  return tuple(values.narrow(group[0], output) for output in outputs)
 
 
 def _put(
@@ -424,7 +369,7 @@ def _put(
     if path not in shapes:
       raise errors.AvemoError(
         f'{told} makes {path!r}, which the model does not have'
-        + _near(path, list(shapes))
+        + names.tell_near(path, list(shapes))
       )
     if path in filled:
       raise errors.AvemoError(f'{told} fills {path!r} a second time')
@@ -434,16 +379,3 @@ def _put(
         f'{tuple(shapes[path])}'
       )
     filled[path] = array
-
-
-def _near(name: str, candidates: Sequence[str]) -> str:
-  close = difflib.get_close_matches(name, candidates[:SEARCHED], n=2)
-  return f' (near: {", ".join(close)})' if close else ''
-
-
-def _shorten(names: Sequence[str], tell: Callable[[str], str]) -> list[str]:
-  """The first few findings told in full, the others counted."""
-  told = [tell(name) for name in names[:SHOWN]]
-  if len(names) > SHOWN:
-    told.append(f'{len(names) - SHOWN} more like these')
-  return told
