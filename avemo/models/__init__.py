@@ -3,11 +3,12 @@
 import types
 from typing import Any
 
-from avemo.models import emotion, videomae_pretraining
+from avemo.models import emotion, hicmae, videomae_pretraining
 
 MODELS = types.MappingProxyType(
   {
     'emotion': emotion.Emotion,
+    'hicmae': hicmae.HiCMAE,
     'videomae_pretraining': videomae_pretraining.VideoMAEPretraining,
   }
 )

@@ -20,6 +20,7 @@ from avemo import errors
 from avemo.audio import features as audio_features
 from avemo.audio import functionals as audio_functionals
 from avemo.audio import vggish as audio_vggish
+from avemo.audio import waveform as audio_waveform
 from avemo.models import (
   cnn,
   efficientnet,
@@ -30,6 +31,7 @@ from avemo.models import (
   spectrogram_vit,
   vggish,
   videomae,
+  wav2vec2,
 )
 
 MODALITIES = ('video', 'audio')
@@ -46,6 +48,7 @@ AUDIO_TOWERS = types.MappingProxyType(
     'cnn': cnn.CNN,
     'functionals': functionals.Functionals,
     'vggish': vggish.VGGish,
+    'wav2vec2': wav2vec2.Wav2Vec2,
   }
 )
 # None: each modality has its own logits, and they are averaged.
@@ -161,9 +164,9 @@ class Emotion(nn.Module):
         and keep the statistics of the batch (collection `batch_stats`).
 
     Returns:
-      `emotion`: logits, float32 [B, num_classes]; `valence_arousal`, if asked
-      for, float32 [B, 2]. A clip with no modality gets zeros from towers that
-      stand alone.
+      `emotion`: logits, float32 [B, num_classes]; if asked for,
+      `valence_arousal`, float32 [B, 2], and `dominance`, float32 [B, 1]. A
+      clip with no modality gets zeros from towers that stand alone.
     """
     present = {name: batch[f'has_{name}'] for name in self.use}
     if self.fusion is None:
@@ -228,6 +231,7 @@ class Emotion(nn.Module):
       'mels': self._read_mels,
       'power': self._read_power,
       'vggish': self._read_vggish,
+      'waveform': self._read_waveform,
     }
     read = readers[find_reading(self.audio)]
     counts = batch['has_audio'] & batch.get('mask', True)
@@ -264,6 +268,13 @@ class Emotion(nn.Module):
         self.make_rng('dropout'), spectrogram, self.augment, num_frames
       )
     return spectrogram, num_frames
+
+  def _read_waveform(
+    self, speech: jax.Array, length: jax.Array, train: bool
+  ) -> tuple[jax.Array, jax.Array]:
+    """Standardised samples [B, S] and how many are valid [B]."""
+    del train
+    return audio_waveform.standardize(speech, length), length
 
 
 def find_reading(tower: Any) -> str:

@@ -1,14 +1,20 @@
 """Heads: from one feature a clip to logits and values."""
 
+import types
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
 from avemo.models import layers
 
-NAMES = ('emotion', 'valence_arousal')
+# Outputs and their number of values; None: as many as there are classes.
+SIZES = types.MappingProxyType(
+  {'emotion': None, 'valence_arousal': 2, 'dominance': 1}
+)
+NAMES = tuple(SIZES)
 # What a config may set under `head`.
-OPTIONS = ('squash',)
+OPTIONS = ('squash', 'hidden')
 
 
 class Heads(nn.Module):
@@ -19,12 +25,14 @@ class Heads(nn.Module):
     names: the outputs, out of `NAMES`.
     dropout: rate on the feature, in training.
     squash: whether tanh bounds the values; published heads may be linear.
+    hidden: width of a dense layer with tanh before the outputs; 0: none.
   """
 
   num_classes: int
   names: tuple[str, ...] = ('emotion',)
   dropout: float = 0.0
   squash: bool = True
+  hidden: int = 0
 
   @nn.compact
   def __call__(
@@ -38,12 +46,13 @@ class Heads(nn.Module):
 
     Returns:
       By source, by name: `emotion`, logits, float32 [B, num_classes];
-      `valence_arousal`, float32 [B, 2], in (-1, 1) if `squash`.
+      `valence_arousal`, float32 [B, 2], and `dominance`, float32 [B, 1], in
+      (-1, 1) if `squash`.
     """
+    options = (self.num_classes, self.names, self.dropout)
+    options = (*options, self.squash, self.hidden)
     return {
-      source: Head(
-        self.num_classes, self.names, self.dropout, self.squash, name=source
-      )(feature, train=train)
+      source: Head(*options, name=source)(feature, train=train)
       for source, feature in features.items()
     }
 
@@ -55,6 +64,7 @@ class Head(nn.Module):
   names: tuple[str, ...] = ('emotion',)
   dropout: float = 0.0
   squash: bool = True
+  hidden: int = 0
 
   @nn.compact
   def __call__(
@@ -63,11 +73,18 @@ class Head(nn.Module):
     """Maps a feature [B, D] to its outputs by name."""
     feature = feature.astype(jnp.float32)
     feature = nn.Dropout(self.dropout, deterministic=not train)(feature)
+    if self.hidden:
+      feature = nn.Dense(
+        self.hidden, kernel_init=layers.initialize_kernel, name='hidden'
+      )(feature)
+      feature = jnp.tanh(feature)
+      feature = nn.Dropout(self.dropout, deterministic=not train)(feature)
     outputs = {}
     for name in self.names:
-      size = self.num_classes if name == 'emotion' else 2
       value = nn.Dense(
-        size, kernel_init=layers.initialize_embedding, name=name
+        SIZES[name] or self.num_classes,
+        kernel_init=layers.initialize_embedding,
+        name=name,
       )(feature)
       if self.squash and name != 'emotion':
         value = jnp.tanh(value)

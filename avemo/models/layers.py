@@ -31,12 +31,16 @@ class Variant(NamedTuple):
   num_heads: int
 
 
-def choose_variant(
-  tower: nn.Module, variants: Mapping[str, Variant]
-) -> Variant:
-  """The tower's variant, with what its own fields put in the place of it."""
+def choose_variant(tower: nn.Module, variants: Mapping[str, Any]) -> Any:
+  """The tower's variant, with what its own fields put in the place of it.
+
+  Args:
+    tower: its `variant` is a name in the table; each field of a variant is a
+      field of the tower too, None where the variant decides.
+    variants: a `Variant`, or a named tuple of more, by name.
+  """
   variant = choose('variant', tower.variant, variants)
-  own = {name: getattr(tower, name) for name in Variant._fields}
+  own = {name: getattr(tower, name) for name in variant._fields}
   return variant._replace(**{k: v for k, v in own.items() if v is not None})
 
 
@@ -97,7 +101,7 @@ class LayerNorm(nn.Module):
 
 
 class Attention(nn.Module):
-  """Multi-head self-attention over BND tokens.
+  """Multi-head attention of BND tokens to themselves or to others.
 
   Attributes:
     num_heads: K; each head is D // K wide.
@@ -113,7 +117,21 @@ class Attention(nn.Module):
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, x: jax.Array) -> jax.Array:
+  def __call__(
+    self,
+    x: jax.Array,
+    context: jax.Array | None = None,
+    num_valid: jax.Array | None = None,
+  ) -> jax.Array:
+    """Maps tokens [B, N, D] to [B, N, D].
+
+    Args:
+      x: tokens that ask.
+      context: tokens [B, M, any width] that they attend to; None is x.
+      num_valid: int [B] >= 1, the first tokens of the context, which alone
+        count; None is all.
+    """
+    context = x if context is None else context
     width = x.shape[-1]
     project = functools.partial(
       nn.DenseGeneral,
@@ -122,10 +140,14 @@ class Attention(nn.Module):
       dtype=self.dtype,
     )
     query = project(name='query')(x)  # BNKd
-    key = project(name='key', use_bias=self.key_bias)(x)
-    value = project(name='value')(x)
+    key = project(name='key', use_bias=self.key_bias)(context)
+    value = project(name='value')(context)
     mixed = jax.nn.dot_product_attention(
-      query, key, value, implementation=self.implementation
+      query,
+      key,
+      value,
+      key_value_seq_lengths=num_valid,
+      implementation=self.implementation,
     )
     return nn.DenseGeneral(
       width,
@@ -137,7 +159,7 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-  """Pre-norm transformer block: attention, then two dense layers.
+  """Transformer block: attention, then two dense layers.
 
   Attributes:
     num_heads: K.
@@ -146,6 +168,8 @@ class Block(nn.Module):
     drop: whether to drop paths, at the rate given to the call.
     implementation: of the attention.
     dtype: compute dtype.
+    post_norm: norms follow the sums; otherwise they open the branches.
+    collect: give the scan the tokens as an output too.
   """
 
   num_heads: int
@@ -154,37 +178,52 @@ class Block(nn.Module):
   drop: bool = False
   implementation: str | None = None
   dtype: Any = jnp.float32
+  post_norm: bool = False
+  collect: bool = False
 
   @nn.compact
   def __call__(
-    self, x: jax.Array, drop_path_rate: jax.Array
-  ) -> tuple[jax.Array, None]:
+    self,
+    x: jax.Array,
+    drop_path_rate: jax.Array,
+    num_valid: jax.Array | None = None,
+  ) -> tuple[jax.Array, jax.Array | None]:
     """Maps tokens [B, N, D] to [B, N, D], as the body of a scan."""
-    norm = functools.partial(LayerNorm, self.epsilon, self.dtype)
+    norm1 = LayerNorm(self.epsilon, self.dtype, name='norm1')
+    norm2 = LayerNorm(self.epsilon, self.dtype, name='norm2')
     dense = functools.partial(
       nn.Dense, kernel_init=initialize_kernel, dtype=self.dtype
     )
-    branch = Attention(
+    attend = Attention(
       self.num_heads,
       self.key_bias,
       self.implementation,
       self.dtype,
       name='attn',
-    )(norm(name='norm1')(x))
+    )
+    branch = attend(x if self.post_norm else norm1(x), num_valid=num_valid)
     x = x + self._drop_path(branch, drop_path_rate)
-    branch = dense(4 * x.shape[-1], name='fc1')(norm(name='norm2')(x))
+    x = norm1(x) if self.post_norm else x
+    branch = x if self.post_norm else norm2(x)
+    branch = dense(4 * x.shape[-1], name='fc1')(branch)
     # Published weights were trained with the exact GELU, not tanh's.
     branch = nn.gelu(branch, approximate=False)
     branch = dense(x.shape[-1], name='fc2')(branch)
-    return x + self._drop_path(branch, drop_path_rate), None
+    x = x + self._drop_path(branch, drop_path_rate)
+    x = norm2(x) if self.post_norm else x
+    return x, x if self.collect else None
 
   def _drop_path(self, branch: jax.Array, rate: jax.Array) -> jax.Array:
-    """Drops the branch of whole examples and scales up the others."""
     if not self.drop:
       return branch
-    shape = (branch.shape[0],) + (1,) * (branch.ndim - 1)
-    keep = jax.random.bernoulli(self.make_rng('dropout'), 1 - rate, shape)
-    return branch * (keep / (1 - rate)).astype(branch.dtype)
+    return drop_path(self.make_rng('dropout'), branch, rate)
+
+
+def drop_path(key: jax.Array, branch: jax.Array, rate: jax.Array) -> jax.Array:
+  """Drops the branch [B, ...] of whole examples and scales up the others."""
+  shape = (branch.shape[0],) + (1,) * (branch.ndim - 1)
+  keep = jax.random.bernoulli(key, 1 - rate, shape)
+  return branch * (keep / (1 - rate)).astype(branch.dtype)
 
 
 class Encoder(nn.Module):
@@ -205,6 +244,7 @@ class Encoder(nn.Module):
     remat: recompute activations in the backward pass to save memory.
     implementation: of the attention.
     dtype: compute dtype.
+    post_norm: norms follow the sums; otherwise they open the branches.
   """
 
   width: int
@@ -217,6 +257,7 @@ class Encoder(nn.Module):
   remat: bool = True
   implementation: str | None = None
   dtype: Any = jnp.float32
+  post_norm: bool = False
 
   def setup(self):
     if not 0 <= self.frozen_blocks <= self.depth:
@@ -238,6 +279,8 @@ class Encoder(nn.Module):
     train: bool = False,
     start: int = 0,
     stop: int | None = None,
+    num_valid: jax.Array | None = None,
+    collect: bool = False,
   ) -> jax.Array:
     """Runs the blocks from `start` up to, not including, `stop`.
 
@@ -246,9 +289,12 @@ class Encoder(nn.Module):
       train: whether to drop paths.
       start: first block.
       stop: block after the last; None is the depth.
+      num_valid: int [B] >= 1, the tokens before a clip's end, which alone are
+        attended to; None is all.
+      collect: return what every block makes.
 
     Returns:
-      Tokens [B, N, D].
+      Tokens [B, N, D], or those after each block, [blocks, B, N, D].
     """
     stop = self.depth if stop is None else stop
     if not 0 <= start <= stop <= self.depth:
@@ -256,31 +302,45 @@ class Encoder(nn.Module):
         f'blocks {start} to {stop}: the encoder has {self.depth}'
       )
     border = min(max(self.frozen_blocks, start), stop)
-    if border > start:
-      x = jax.lax.stop_gradient(self._run(x, start, border, train=False))
-    if stop > border:
-      x = self._run(x, border, stop, train=train)
-    return x
+    each = []
+    for first, last in ((start, border), (border, stop)):
+      if last > first:
+        frozen = last <= self.frozen_blocks
+        x, made = self._run(
+          x, first, last, num_valid, train=train and not frozen, collect=collect
+        )
+        x, made = jax.lax.stop_gradient((x, made)) if frozen else (x, made)
+        each.append(made)
+    return jnp.concatenate(each) if collect else x
 
   def _run(
-    self, x: jax.Array, start: int, stop: int, *, train: bool
-  ) -> jax.Array:
+    self,
+    x: jax.Array,
+    start: int,
+    stop: int,
+    num_valid: jax.Array | None,
+    *,
+    train: bool,
+    collect: bool,
+  ) -> tuple[jax.Array, jax.Array | None]:
     drop = train and self.drop_path > 0
     rates = jnp.linspace(0, self.drop_path, self.depth)[start:stop]
     params = jax.tree.map(lambda leaf: leaf[start:stop], self.blocks)
     rngs = {'dropout': self.make_rng('dropout')} if drop else {}
-    x, _ = self._scanned(stop - start, drop).apply(
-      {'params': params}, x, rates, rngs=rngs
+    return self._scanned(stop - start, drop, collect).apply(
+      {'params': params}, x, rates, num_valid, rngs=rngs
     )
-    return x
 
-  def _scanned(self, length: int, drop: bool) -> nn.Module:
+  def _scanned(
+    self, length: int, drop: bool = False, collect: bool = False
+  ) -> nn.Module:
     block = nn.remat(Block, prevent_cse=False) if self.remat else Block
     # Detached: its parameters are handed to it as a slice of the stack.
     return nn.scan(
       block,
       variable_axes={'params': 0},
       split_rngs={'params': True, 'dropout': True},
+      in_axes=(0, nn.broadcast),
       length=length,
     )(
       self.num_heads,
@@ -289,13 +349,15 @@ class Encoder(nn.Module):
       drop,
       self.implementation,
       self.dtype,
+      self.post_norm,
+      collect,
       parent=None,
     )
 
   def _initialize_blocks(self, key: jax.Array) -> dict[str, Any]:
     tokens = jnp.zeros((1, 1, self.width), self.dtype)
-    variables = self._scanned(self.depth, drop=False).init(
-      key, tokens, jnp.zeros(self.depth)
+    variables = self._scanned(self.depth).init(
+      key, tokens, jnp.zeros(self.depth), None
     )
     return variables['params']
 

@@ -6,16 +6,17 @@ from typing import Any
 
 import jax
 import numpy as np
+from flax import linen as nn
 
+from avemo import models
 from avemo.convert import readers, rules
-from avemo.models import emotion
 
 STATISTICS = 'batch_stats:'
 
 
 def load(
   path: pathlib.Path, family: types.ModuleType, batch: dict[str, np.ndarray]
-) -> tuple[emotion.Emotion, dict[str, Any]]:
+) -> tuple[nn.Module, dict[str, Any]]:
   """The model that a file describes, with the file's tensors.
 
   Args:
@@ -27,7 +28,9 @@ def load(
     The model, and its variables without what the file leaves fresh.
   """
   plan = family.plan(readers.read(path))
-  model = emotion.Emotion(plan.num_classes or 1, **plan.model)
+  options = dict(plan.model)
+  make = models.MODELS[options.pop('name', 'emotion')]
+  model = make(plan.num_classes or 1, **options)
   shapes = find_shapes(model, batch)
   shapes = {k: v for k, v in shapes.items() if not k.startswith(plan.fresh)}
   flat = rules.convert(plan.tensors, plan.rules, shapes)
@@ -42,7 +45,7 @@ def load(
 
 
 def find_shapes(
-  model: emotion.Emotion, batch: dict[str, np.ndarray]
+  model: nn.Module, batch: dict[str, np.ndarray]
 ) -> dict[str, tuple[int, ...]]:
   """The shape of every target path of a model."""
   variables = jax.eval_shape(model.init, jax.random.key(0), batch)
