@@ -9,9 +9,7 @@ import numpy as np
 
 from avemo import errors
 from avemo.data import schema
-from avemo.media import crops, decode, faces, tracking
-
-JPEG_QUALITY = 95
+from avemo.media import crops, decode, faces, stills, tracking
 
 # Boxes are smoothed over a whole film before its faces are cut. Films whose
 # pictures take more memory than this are decoded a second time for it.
@@ -182,7 +180,7 @@ def _store_crops(film, track):
       max_side=schema.MAX_SIDE,
       landmarks=landmarks,
     )
-    frames.append(encode_jpeg(crop))
+    frames.append(stills.encode_jpeg(crop))
     new_boxes.append(box)
     new_points.append(landmarks.reshape(10))
   return frames, np.float32(new_boxes), np.float32(new_points)
@@ -194,19 +192,9 @@ def _store_frames(film, track):
   landmarks = np.full((len(film.times), 10), np.nan, np.float32)
   frames, scale = [], 1.0
   for image in film.read_again():
-    scale = min(1.0, schema.MAX_SIDE / max(image.shape[:2]))
-    if scale < 1:
-      size = [max(1, round(side * scale)) for side in image.shape[1::-1]]
-      image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    frames.append(encode_jpeg(image))
+    image, scale = stills.shrink(image, schema.MAX_SIDE)
+    frames.append(stills.encode_jpeg(image))
   if track is not None:
     box[track.frames] = track.boxes * scale
     landmarks[track.frames] = track.landmarks.reshape(-1, 10) * scale
   return frames, box, landmarks
-
-
-def encode_jpeg(image: np.ndarray) -> bytes:
-  """JPEG of a uint8 [H, W, 3] RGB picture."""
-  bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-  quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-  return cv2.imencode('.jpg', bgr, quality)[1].tobytes()

@@ -22,9 +22,9 @@ SYSTEMS = {
   'audio': (['audio'], None),
   'video': (['video'], None),
 }
-SPEAKERS = 20
-CLIPS_PER_SPEAKER = 24
-# Twelve speakers to learn from, four to choose on, four to be scored on.
+SPEAKERS = 40
+CLIPS_PER_SPEAKER = 12
+# 24 speakers to learn from, 8 to choose on, 8 to be scored on.
 PROTOCOL, FOLD = 'crema_d_hicmae_5fold', 0
 
 

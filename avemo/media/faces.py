@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 
 from avemo import errors
+from avemo.media import stills
 
 # Pictures are searched at no more than this, in pixels of the longer side.
-_CASCADE_SIDE = 480
+_CASCADE_SIDE = 320
 _YUNET_SIDE = 640
 
 # Smallest face looked for by the cascade, as a share of the shorter side: it
@@ -65,7 +66,7 @@ class CascadeDetector:
 
   def detect(self, image: np.ndarray) -> list[Detection]:
     """Faces in a uint8 [H, W, 3] RGB picture, the surest first."""
-    grey, scale = _shrink(
+    grey, scale = stills.shrink(
       cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), _CASCADE_SIDE
     )
     smallest = max(24, round(_CASCADE_SMALLEST * min(grey.shape)))
@@ -102,7 +103,7 @@ class YuNetDetector:
 
   def detect(self, image: np.ndarray) -> list[Detection]:
     """Faces in a uint8 [H, W, 3] RGB picture, the surest first."""
-    small, scale = _shrink(image, _YUNET_SIDE)
+    small, scale = stills.shrink(image, _YUNET_SIDE)
     self._net.setInputSize(small.shape[1::-1])
     rows = self._net.detect(cv2.cvtColor(small, cv2.COLOR_RGB2BGR))[1]
     found = [
@@ -114,14 +115,3 @@ class YuNetDetector:
     ]
     found.sort(key=lambda detection: -detection.score)
     return found
-
-
-def _shrink(image, side):
-  """The picture with no side longer than `side`, and its scale."""
-  scale = min(1.0, side / max(image.shape[:2]))
-  if scale == 1.0:
-    return image, scale
-  return (
-    cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA),
-    scale,
-  )

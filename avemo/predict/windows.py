@@ -10,15 +10,12 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from avemo.data import clips, schema
 from avemo.data.clips import ClipOptions
-from avemo.media import crops, decode
+from avemo.media import crops, decode, stills
 from avemo.predict import people, sound
-
-JPEG_QUALITY = 95
 
 # Window in seconds of a model that was trained on whole films without sound.
 DEFAULT_SECONDS = 3.0
@@ -186,8 +183,8 @@ class Shelf:
   def _store(self, frame):
     people_in = [p for p in self._film.people if p.covers(frame.index)]
     if self._whole:
-      picture, scale = shrink(frame.image)
-      jpeg = encode_jpeg(picture)
+      picture, scale = stills.shrink(frame.image, schema.MAX_SIDE)
+      jpeg = stills.encode_jpeg(picture)
       self._keep(None, frame, jpeg, False, np.zeros(4, np.float32))
     for person in people_in:
       place = frame.index - person.start
@@ -198,7 +195,7 @@ class Shelf:
         crop, box, _ = crops.crop_face(
           frame.image, box, margin=schema.MARGIN, max_side=schema.MAX_SIDE
         )
-        jpeg = encode_jpeg(crop)
+        jpeg = stills.encode_jpeg(crop)
       self._keep(person.track, frame, jpeg, person.found[place], box)
 
   def _keep(self, track, frame, jpeg, found, box):
@@ -220,19 +217,3 @@ def describe(kept: Sequence[Stored]) -> dict[str, object]:
     'face': np.array([frame.found for frame in kept], np.uint8),
     'box': np.array([frame.box for frame in kept], np.float32).reshape(-1, 4),
   }
-
-
-def shrink(image: np.ndarray) -> tuple[np.ndarray, float]:
-  """A whole picture at the size that datasets store, and its scale."""
-  scale = min(1.0, schema.MAX_SIDE / max(image.shape[:2]))
-  if scale == 1.0:
-    return image, scale
-  size = [max(1, round(side * scale)) for side in image.shape[1::-1]]
-  return cv2.resize(image, size, interpolation=cv2.INTER_AREA), scale
-
-
-def encode_jpeg(image: np.ndarray) -> bytes:
-  """JPEG of a uint8 [H, W, 3] RGB picture, as datasets store it."""
-  bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-  quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-  return cv2.imencode('.jpg', bgr, quality)[1].tobytes()
