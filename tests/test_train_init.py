@@ -12,7 +12,7 @@ import small_run
 from avemo import errors
 from avemo.runtime import checkpoint, writers
 from avemo.runtime import mesh as mesh_lib
-from avemo.train import init, loop
+from avemo.train import init, loop, sources
 from avemo.train import run as run_lib
 from avemo.train import state as state_lib
 
@@ -75,7 +75,7 @@ def test_a_tower_is_taken_and_the_rest_is_left(tmp_path, kind):
     store = checkpoint.Checkpoints(tmp_path)
     store.save(1, {'params': given})
     store.close()
-    source = init.of_folder(tmp_path / '1' / 'params')
+    source = sources.of_folder(tmp_path / '1' / 'params')
   elif kind == 'mapped':
     np.save(tmp_path / 'x.npy', given['video']['patch_embed']['kernel'])
     mapped = np.load(tmp_path / 'x.npy', mmap_mode='r')
@@ -177,9 +177,9 @@ def pretrained(tmp_path_factory, dataset):
   # What training would leave, without its minute of compilation.
   loop.write_about(workdir, config, run)
   store = checkpoint.Checkpoints(workdir / 'checkpoints', **run.keep)
+  state = run.init()
   for step, loss in ((1, 0.5), (2, 0.7)):
-    state = run.init()
-    ema = jax.tree.map(lambda x, s=step: x + s, state.ema)
+    ema = jax.tree.map(lambda x, s=step: np.asarray(x) + s, state.ema)
     items = state_lib.to_items(state) | {'ema': ema}
     store.save(step, items, {'val/loss': loss})
   store.close()
@@ -207,7 +207,7 @@ def test_a_classifier_starts_from_a_pretraining(
   assert 'fresh: video/fc_norm/bias, video/fc_norm/scale;' in text
   assert 'ignored: video/norm/bias, video/norm/scale' in text
   # The best by a loss is the first; it kept an average.
-  names = init.of_folder(source / 'checkpoints' / '1' / 'ema')
+  names = sources.of_folder(source / 'checkpoints' / '1' / 'ema')
   everywhere = mesh_lib.replicated(run.mesh)
   expected = names.read(
     {
@@ -215,8 +215,8 @@ def test_a_classifier_starts_from_a_pretraining(
       for name, shape in names.shapes.items()
     }
   )
-  params, ema = init.flatten(state.params), init.flatten(state.ema)
-  fresh = init.flatten(run.init().params)
+  params, ema = sources.flatten(state.params), sources.flatten(state.ema)
+  fresh = sources.flatten(run.init().params)
   for name in params:
     is_taken = name.startswith('video/') and 'fc_norm' not in name
     want = expected[name] if is_taken else fresh[name]
@@ -242,18 +242,60 @@ def test_running_statistics_come_with_their_tower(tmp_path):
     small_run.make_config(init={'audio': str(tmp_path), 'checkpoint': 'last'}),
     dataset,
   )
-  state, (line,) = init.initialize(run.init(), **run.init_from)
-  stats = init.of_folder(tmp_path / 'checkpoints' / '3' / 'batch_stats')
+  state, (line,) = run.fill(run.init())
+  stats = sources.of_folder(tmp_path / 'checkpoints' / '3' / 'batch_stats')
   everywhere = mesh_lib.replicated(run.mesh)
   like = {
     name: jax.ShapeDtypeStruct(shape, jnp.float32, sharding=everywhere)
     for name, shape in stats.shapes.items()
   }
-  found = init.flatten(state.batch_stats)
+  found = sources.flatten(state.batch_stats)
   assert like.keys() == found.keys() and line.startswith('init.audio: ')
   for name, value in stats.read(like).items():
     np.testing.assert_array_equal(found[name], value)
-    assert (value != init.flatten(run.init().batch_stats)[name]).any()
+    assert (value != sources.flatten(run.init().batch_stats)[name]).any()
+
+
+def test_a_source_says_by_which_rules_it_is_resized(dataset, pretrained):
+  config = make_config()
+  config['model']['video'] = config['model']['video'] | {'tubelet': (2, 8, 8)}
+  run = run_lib.make_run(config, dataset)
+  asked = []
+
+  def find_resizes(part, about):
+    asked.append((part, about['model']['name']))
+    return {r'video/patch_embed/kernel': lambda x, shape: x[:, ::2, ::2]}
+
+  state, lines = init.initialize(
+    run.init(), config['model'], find_resizes, video=str(pretrained)
+  )
+  assert asked == [('video', 'videomae_pretraining')]
+  found = state.params['video']['patch_embed']['kernel']
+  np.testing.assert_array_equal(
+    found, state.ema['video']['patch_embed']['kernel']
+  )
+  assert found.shape == (2, 8, 8, 3, 16)
+  assert 'resized: video/patch_embed/kernel;' in lines[0]
+  assert lines[1].endswith('tubelet is [2, 16, 16] there and [2, 8, 8] here')
+  assert len(lines) == 2
+
+
+def test_what_gives_weights_another_meaning_is_told():
+  there = {
+    'video': {'epsilon': 1e-12, 'drop_path': 0.1},
+    'audio': {'name': 'cnn', 'widths': [4]},
+    'features': {'hop': 160},
+  }
+  here = {
+    'video': {'name': 'videomae', 'remat': False},
+    'audio': {'name': 'cnn', 'widths': (4,)},
+    'features': {},
+  }
+  (line,) = init.find_differences('video', there, here)
+  assert line.endswith('epsilon is 1e-12 there and 1e-06 here')
+  (line,) = init.find_differences('audio', there, here)
+  assert line.endswith("features is {'hop': 160} there and {} here")
+  assert not init.find_differences('audio', there, there)
 
 
 @pytest.mark.parametrize(
@@ -270,7 +312,7 @@ def test_what_cannot_be_loaded_is_named(dataset, pretrained, section, message):
   section = {k: str(pretrained) if v == '{}' else v for k, v in section.items()}
   with pytest.raises(errors.AvemoError, match=message):
     run = run_lib.make_run(make_config(init=section), dataset)
-    init.initialize(run.init(), **run.init_from)
+    run.fill(run.init())
 
 
 def test_a_tower_of_other_sizes_is_refused(dataset, pretrained):
@@ -278,7 +320,7 @@ def test_a_tower_of_other_sizes_is_refused(dataset, pretrained):
   config['model']['video'] = config['model']['video'] | {'depth': 3}
   run = run_lib.make_run(config, dataset)
   with pytest.raises(errors.AvemoError, match=r'\(2, .* there and \(3, '):
-    init.initialize(run.init(), **run.init_from)
+    run.fill(run.init())
 
 
 def test_damaged_weights_are_told_in_one_line(tmp_path, dataset, pretrained):
@@ -289,4 +331,4 @@ def test_damaged_weights_are_told_in_one_line(tmp_path, dataset, pretrained):
   config = make_config(init={'video': str(tmp_path / 'broken')})
   run = run_lib.make_run(config, dataset)
   with pytest.raises(errors.AvemoError, match='no arrays can be read there'):
-    init.initialize(run.init(), **run.init_from)
+    run.fill(run.init())

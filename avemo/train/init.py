@@ -1,6 +1,6 @@
 """Towers that start from weights trained before, the rest from chance."""
 
-import pathlib
+import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -9,32 +9,35 @@ import jax
 import numpy as np
 
 from avemo import errors
-from avemo.evaluate import restore
+from avemo.models import emotion
 from avemo.runtime import checkpoint as checkpoint_lib
 from avemo.runtime import mesh as mesh_lib
-from avemo.train import optim, settings
+from avemo.train import optim, settings, sources
 from avemo.train.state import TrainState
 
-PARTS = ('video', 'audio')
+TOWERS = {'video': emotion.VIDEO_TOWERS, 'audio': emotion.AUDIO_TOWERS}
 
-Shapes = Mapping[str, tuple[int, ...]]
+# Keys of a config's section.
+KEYS = ('video', 'audio', 'checkpoint', 'skip')
+
+# Fields of a tower that do not change what its weights mean, or that show in
+# their shapes.
+FREE = (
+  'variant',
+  'width',
+  'depth',
+  'num_heads',
+  'drop_path',
+  'dropout',
+  'frozen_blocks',
+  'remat',
+  'implementation',
+  'dtype',
+)
+
 # From an array and the shape that is wanted to an array of that shape.
 Resize = Callable[[np.ndarray, tuple[int, ...]], np.ndarray]
-
-
-class Source(NamedTuple):
-  """Arrays that are read when it is known where they will lie.
-
-  Attributes:
-    path: of whatever holds them, for messages.
-    shapes: by name, such as 'video/patch_embed/kernel'.
-    read: from `jax.ShapeDtypeStruct`s with shardings, by name and of the
-      shapes above, to arrays by name.
-  """
-
-  path: str
-  shapes: Shapes
-  read: Callable[[Mapping[str, jax.ShapeDtypeStruct]], Mapping[str, jax.Array]]
+FindResizes = Callable[[str, Mapping[str, Any]], Mapping[str, Resize]]
 
 
 class Account(NamedTuple):
@@ -55,7 +58,7 @@ class Account(NamedTuple):
 
 def load(
   params: Mapping[str, Any],
-  source: Source | Mapping[str, Any],
+  source: sources.Source | Mapping[str, Any],
   part: str,
   *,
   skip: Sequence[str] = (),
@@ -82,12 +85,12 @@ def load(
       is skipped; or the source has nothing of this part.
   """
   if isinstance(source, Mapping):
-    source = of_arrays(source)
+    source = sources.of_arrays(source)
   if part not in params:
     raise errors.AvemoError(
       f'init.{part}: the model has no {part} tower; it has {", ".join(params)}'
     )
-  leaves = flatten(params)
+  leaves = sources.flatten(params)
   account = match(
     {k: v.shape for k, v in leaves.items() if k.startswith(f'{part}/')},
     {k: v for k, v in source.shapes.items() if k.startswith(f'{part}/')},
@@ -115,8 +118,8 @@ def load(
 
 
 def match(
-  wanted: Shapes,
-  found: Shapes,
+  wanted: sources.Shapes,
+  found: sources.Shapes,
   where: str,
   skip: Sequence[str] = (),
   resized: Sequence[str] = (),
@@ -179,83 +182,13 @@ def find(name: str, table: Mapping[str, Any]) -> Any:
   return next(v for pattern, v in table.items() if re.fullmatch(pattern, name))
 
 
-def flatten(tree: Any) -> dict[str, Any]:
-  """Leaves by name."""
-  paths = jax.tree_util.tree_flatten_with_path(tree)[0]
-  return {mesh_lib.name_of(path): leaf for path, leaf in paths}
-
-
-# ------------------------------------------------------------------ sources
-
-
-def of_arrays(tree: Mapping[str, Any], path: str = 'arrays') -> Source:
-  """A source of a nested dict of arrays that every process holds."""
-  leaves = flatten(tree)
-
-  def place(leaf, like):
-    return jax.make_array_from_callback(
-      like.shape,
-      like.sharding,
-      lambda index: np.asarray(leaf[index], like.dtype),
-    )
-
-  return Source(
-    path,
-    {name: tuple(leaf.shape) for name, leaf in leaves.items()},
-    lambda wanted: {k: place(leaves[k], like) for k, like in wanted.items()},
-  )
-
-
-def of_folder(folder: pathlib.Path) -> Source:
-  """A source of a folder in which Orbax has stored a tree of arrays."""
-  return Source(
-    str(folder),
-    checkpoint_lib.read_shapes(folder),
-    lambda wanted: checkpoint_lib.read_arrays(folder, wanted),
-  )
-
-
-class Trained(NamedTuple):
-  """Parameters, and the batch statistics that go with them, if any."""
-
-  params: Source
-  batch_stats: Source | None
-
-
-def open_trained(path: str | pathlib.Path, checkpoint: str | int) -> Trained:
-  """What a run has trained (its average, where it kept one), or a conversion.
-
-  Args:
-    path: the workdir of a run, or a directory of converted weights.
-    checkpoint: of a run: 'best', 'last' or a step.
-
-  Raises:
-    AvemoError: it is neither, or damaged.
-  """
-  path = pathlib.Path(path).expanduser()
-  if (path / 'model.json').is_file():
-    folder, kept = path, 'params'
-  elif (path / 'config.json').is_file():
-    config = restore.read_json(path / 'config.json')
-    store = restore.open_checkpoints(path, config)
-    folder = store.directory / str(store.find_step(checkpoint))
-    store.close()
-    kept = restore.find_kept(config)
-  else:
-    raise errors.AvemoError(
-      f'{path}: neither the workdir of a training run nor converted weights'
-    )
-  stats = folder / 'batch_stats'
-  return Trained(
-    of_folder(folder / kept), of_folder(stats) if stats.is_dir() else None
-  )
-
-
 # ---------------------------------------------------------------- the state
 
 
 def initialize(
   state: TrainState,
+  model: Mapping[str, Any],
+  find_resizes: FindResizes | None = None,
   *,
   video: str | None = None,
   audio: str | None = None,
@@ -268,43 +201,52 @@ def initialize(
 
   Args:
     state: fresh; leaves that are replaced are deleted.
+    model: the config's section.
+    find_resizes: from a part's name and what is known of its source to the
+      `resizes` of `load`; None resizes nothing.
     video: workdir of a run, or converted weights; None leaves the tower.
     audio: likewise.
     checkpoint: of a run: 'best', 'last' or a step.
     skip: see `load`.
 
   Returns:
-    The state, and a line a tower that says what was done.
+    The state, and lines that say what was done.
 
   Raises:
-    AvemoError: see `load` and `open_trained`.
+    AvemoError: see `load` and `sources.open_trained`.
   """
   parts = {'video': video, 'audio': audio}
-  parts = {name: path for name, path in parts.items() if path}
-  trained = {k: open_trained(v, checkpoint) for k, v in parts.items()}
+  trained = {
+    part: sources.open_trained(path, checkpoint)
+    for part, path in parts.items()
+    if path
+  }
   check_skip(skip, state.params, trained)
-  values, lines = vars(state), []
-  for part, (params, batch_stats) in trained.items():
-    new, account = load(values['params'], params, part, skip=skip)
-    values = values | {'params': new}
+  values, lines = dict(vars(state)), []
+  for part, source in trained.items():
+    resizes = find_resizes(part, source.about) if find_resizes else {}
+    values['params'], account = load(
+      values['params'], source.params, part, skip=skip, resizes=resizes
+    )
     if values['ema']:
-      ema = refresh(values['ema'], new, account.loaded)
-      values = values | {'ema': ema}
-    if batch_stats and part in values['batch_stats']:
-      new, _ = load(values['batch_stats'], batch_stats, part, skip=skip)
-      values = values | {'batch_stats': new}
-    lines.append(describe(part, params, account))
+      values['ema'] = refresh(values['ema'], values['params'], account.loaded)
+    if source.batch_stats and part in values['batch_stats']:
+      values['batch_stats'], _ = load(
+        values['batch_stats'], source.batch_stats, part, skip=skip
+      )
+    lines.append(describe(part, source.params, account))
+    lines += find_differences(part, source.about.get('model', {}), model)
   return TrainState(**values), lines
 
 
 def check_skip(
-  skip: Sequence[str], params: Any, trained: Mapping[str, Trained]
+  skip: Sequence[str], params: Any, trained: Mapping[str, sources.Trained]
 ) -> None:
   """Raises an AvemoError for a regex that matches no leaf anywhere."""
   names = {
     name
     for part, source in trained.items()
-    for name in (*flatten(params), *source.params.shapes)
+    for name in (*sources.flatten(params), *source.params.shapes)
     if name.startswith(f'{part}/')
   }
   for pattern in skip:
@@ -317,7 +259,7 @@ def check_skip(
 
 def refresh(average: Any, params: Any, names: Sequence[str]) -> Any:
   """The average with the named leaves as copies of the parameters."""
-  leaves, new = flatten(average), flatten(params)
+  leaves, new = sources.flatten(average), sources.flatten(params)
   for name in names:
     leaves[name].delete()
     # A copy, for a step donates both.
@@ -325,7 +267,7 @@ def refresh(average: Any, params: Any, names: Sequence[str]) -> Any:
   return checkpoint_lib.nest(leaves)
 
 
-def describe(part: str, source: Source, account: Account) -> str:
+def describe(part: str, source: sources.Source, account: Account) -> str:
   """What was done with a tower, in one line."""
   count = sum(
     int(np.prod(source.shapes[name], dtype=np.int64)) for name in account.loaded
@@ -340,7 +282,44 @@ def describe(part: str, source: Source, account: Account) -> str:
   return text
 
 
+def find_differences(
+  part: str, there: Mapping[str, Any], here: Mapping[str, Any]
+) -> list[str]:
+  """Lines for what gives the same weights another meaning.
+
+  Args:
+    part: 'video' or 'audio'.
+    there: the section of the model that the weights come from.
+    here: that of the model that takes them.
+  """
+  old, new = (read_tower(part, section) for section in (there, here))
+  return [
+    f'init.{part}: warning: {name} is {old[name]!r} there and {new[name]!r} '
+    'here'
+    for name in sorted(old.keys() & new.keys())
+    if old[name] != new[name]
+  ]
+
+
+def read_tower(part: str, model: Mapping[str, Any]) -> dict[str, Any]:
+  """What decides how a tower's weights act, with its defaults."""
+  section = dict(model.get(part, {}))
+  name = section.setdefault('name', next(iter(TOWERS[part])))
+  fields = (
+    dataclasses.fields(TOWERS[part][name]) if name in TOWERS[part] else ()
+  )
+  values = {f.name: f.default for f in fields if f.init} | section
+  if part == 'audio':
+    values['features'] = dict(model.get('features', {}))
+  # As JSON gives them back.
+  return {
+    key: list(value) if isinstance(value, tuple) else value
+    for key, value in values.items()
+    if key not in (*FREE, 'parent')
+  }
+
+
 def check(section: Mapping[str, Any]) -> dict[str, Any]:
-  """The arguments of `initialize` in a config's section."""
-  (options,) = settings.split('init', section, initialize)
+  """The options of `initialize` that a config's section holds."""
+  (options,) = settings.split('init', section, KEYS)
   return options

@@ -23,7 +23,6 @@ from avemo.runtime import checkpoint as checkpoint_lib
 from avemo.runtime import distributed, preemption, writers
 from avemo.runtime import mesh as mesh_lib
 from avemo.train import control as control_lib
-from avemo.train import init as init_lib
 from avemo.train import run as run_lib
 from avemo.train import settings
 from avemo.train import state as state_lib
@@ -293,7 +292,7 @@ def start_state(
 ) -> TrainState:
   """The state of a checkpoint, or the one before the first step."""
   if not first_step:
-    state, lines = init_lib.initialize(run.init(), **run.init_from)
+    state, lines = run.fill(run.init())
     for line in lines:
       say(line)
     return state

@@ -1,6 +1,7 @@
 """A config made into the parts of a run, before its first step."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -67,8 +68,8 @@ class Run:
     shardings: of the state.
     placement: of the parameters.
     init: jitted; from nothing to the state before the first step.
-    init_from: arguments of `init.initialize`, for what does not start from
-      chance.
+    fill: from that state to one with the towers that do not start from
+      chance, and lines that say so; see `init.initialize`.
     train_step: see `step.make_train_step`.
     predict_step: see `predictions.make_predict_step`, or `make_loss_step` for
       a model that measures its own loss.
@@ -87,7 +88,7 @@ class Run:
   shardings: TrainState
   placement: mesh_lib.Placement
   init: Callable[[], TrainState]
-  init_from: dict[str, Any]
+  fill: Callable[[TrainState], tuple[TrainState, list[str]]]
   train_step: Callable[..., Any]
   predict_step: predictions.Step
   choice: Choice | None
@@ -179,7 +180,11 @@ def make_run(config: Mapping[str, Any], dataset: Any | None = None) -> Run:
     shardings=shardings,
     placement=placement,
     init=jax.jit(init, out_shardings=shardings),
-    init_from=init_lib.check(config.get('init', {})),
+    fill=functools.partial(
+      init_lib.initialize,
+      model=config['model'],
+      **init_lib.check(config.get('init', {})),
+    ),
     train_step=train_step,
     predict_step=(
       predictions.make_loss_step(model, mesh)

@@ -1,0 +1,110 @@
+"""Where weights come from: arrays, a folder of them, a run, a conversion."""
+
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from avemo import errors
+from avemo.evaluate import restore
+from avemo.runtime import checkpoint as checkpoint_lib
+from avemo.runtime import mesh as mesh_lib
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+class Source(NamedTuple):
+  """Arrays that are read when it is known where they will lie.
+
+  Attributes:
+    path: of whatever holds them, for messages.
+    shapes: by name, such as 'video/patch_embed/kernel'.
+    read: from `jax.ShapeDtypeStruct`s with shardings, by name and of the
+      shapes above, to arrays by name.
+  """
+
+  path: str
+  shapes: Shapes
+  read: Callable[[Mapping[str, jax.ShapeDtypeStruct]], Mapping[str, jax.Array]]
+
+
+def flatten(tree: Any) -> dict[str, Any]:
+  """Leaves by name."""
+  paths = jax.tree_util.tree_flatten_with_path(tree)[0]
+  return {mesh_lib.name_of(path): leaf for path, leaf in paths}
+
+
+def of_arrays(tree: Mapping[str, Any], path: str = 'arrays') -> Source:
+  """A source of a nested dict of arrays that every process holds."""
+  leaves = flatten(tree)
+
+  def place(leaf, like):
+    return jax.make_array_from_callback(
+      like.shape,
+      like.sharding,
+      lambda index: np.asarray(leaf[index], like.dtype),
+    )
+
+  return Source(
+    path,
+    {name: tuple(leaf.shape) for name, leaf in leaves.items()},
+    lambda wanted: {k: place(leaves[k], like) for k, like in wanted.items()},
+  )
+
+
+def of_folder(folder: pathlib.Path) -> Source:
+  """A source of a folder in which Orbax has stored a tree of arrays."""
+  return Source(
+    str(folder),
+    checkpoint_lib.read_shapes(folder),
+    lambda wanted: checkpoint_lib.read_arrays(folder, wanted),
+  )
+
+
+class Trained(NamedTuple):
+  """What was trained before.
+
+  Attributes:
+    params: its parameters.
+    batch_stats: the batch statistics that go with them, if any.
+    about: the run's config, or what a conversion says of its weights; `model`
+      in it is the model's section.
+  """
+
+  params: Source
+  batch_stats: Source | None
+  about: Mapping[str, Any]
+
+
+def open_trained(path: str | pathlib.Path, checkpoint: str | int) -> Trained:
+  """What a run has trained (its average, where it kept one), or a conversion.
+
+  Args:
+    path: the workdir of a run, or a directory of converted weights.
+    checkpoint: of a run: 'best', 'last' or a step.
+
+  Raises:
+    AvemoError: it is neither, or damaged.
+  """
+  path = pathlib.Path(path).expanduser()
+  if (path / 'model.json').is_file():
+    about = restore.read_json(path / 'model.json')
+    folder, kept = path, 'params'
+  elif (path / 'config.json').is_file():
+    about = restore.read_json(path / 'config.json')
+    store = restore.open_checkpoints(path, about)
+    folder = store.directory / str(store.find_step(checkpoint))
+    store.close()
+    kept = restore.find_kept(about)
+  else:
+    raise errors.AvemoError(
+      f'{path}: neither the workdir of a training run nor converted weights'
+    )
+  stats = folder / 'batch_stats'
+  return Trained(
+    params=of_folder(folder / kept),
+    batch_stats=of_folder(stats) if stats.is_dir() else None,
+    about=about,
+  )
