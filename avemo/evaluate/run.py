@@ -13,6 +13,7 @@ from avemo.corpora import protocols
 from avemo.data import folds, schema
 from avemo.evaluate import page, plots, predictions, restore, table
 from avemo.metrics import classification, intervals
+from avemo.runtime import writers
 
 
 def evaluate(
@@ -59,7 +60,9 @@ def evaluate(
       f'{protocol}, fold {fold}: no {split} clips in {dataset.name}'
     )
   found = predict(restored, dataset, records, views=views or 1)
-  directory = workdir / 'eval' / split
+  directory = (
+    workdir / 'eval' / name_part(restored, dataset, protocol, fold, split)
+  )
   table.write(directory / 'predictions.csv', found)
   flaws = protocols.get(protocol).flaws
   metrics = score(found) | {
@@ -72,6 +75,16 @@ def evaluate(
     'chosen_by': describe_choice(restored.config, checkpoint),
     'warnings': find_warnings(section, protocol, fold, split, flaws),
   }
+  if not is_own_data(restored, dataset):
+    metrics['warnings'].append(
+      f'trained on {restored.dataset}, which may hold clips of {dataset.name}'
+    )
+  if metrics['num_without_input']:
+    metrics['warnings'].append(
+      f'{metrics["num_without_input"]} clips lack '
+      f'{" and ".join(restored.options.use)}: nothing is said of them, and '
+      'they are not scored'
+    )
   page.write_text(
     directory / 'metrics.json', json.dumps(metrics, indent=1) + '\n'
   )
@@ -123,17 +136,20 @@ def predict(
 def score(found: table.Predictions) -> dict[str, Any]:
   """Metrics of a table of predictions, with intervals by speaker.
 
-  Clips without a label count in `num_unlabelled` alone.
+  Clips without a label count in `num_unlabelled` alone, and those that lack
+  every modality in use in `num_without_input`.
   """
   index = {name: number for number, name in enumerate(found.classes)}
-  truth = np.array([index.get(label, -1) for label in found.label])
-  prediction = np.array([index[name] for name in found.prediction])
+  label = np.array([index.get(label, -1) for label in found.label])
+  prediction = np.array([index.get(name, -1) for name in found.prediction])
+  truth = np.where(prediction < 0, -1, label)
   counts = classification.confusion(truth, prediction, len(found.classes))
   metrics = classification.summarize(counts, found.classes)
   # The counts stand under `confusion`, their order under `labels`.
   metrics['confusion'] = counts.tolist()
   metrics['labels'] = list(found.classes)
-  metrics['num_unlabelled'] = int((truth < 0).sum())
+  metrics['num_unlabelled'] = int((label < 0).sum())
+  metrics['num_without_input'] = int((prediction < 0).sum())
   speakers = {s for s, t in zip(found.speaker, truth, strict=True) if t >= 0}
   metrics['num_speakers'] = len(speakers)
   bounds = intervals.classification_intervals(
@@ -147,6 +163,30 @@ def score(found: table.Predictions) -> dict[str, Any]:
       f'no intervals: {len(speakers)} speakers, 8 are needed'
     )
   return metrics
+
+
+def is_own_data(restored: restore.Restored, dataset: Any) -> bool:
+  """Whether a dataset is the one that the run was trained on."""
+  return restored.dataset_sha256 == schema.identify(dataset)
+
+
+def name_part(
+  restored: restore.Restored,
+  dataset: Any,
+  protocol: str,
+  fold: int,
+  split: str,
+) -> str:
+  """The folder of a score: the split alone, where all else is the run's own.
+
+  No other score may pass for the run's own, nor replace it.
+  """
+  section = restored.config['data']
+  own = section['protocol'], section.get('fold', 0)
+  if (protocol, fold) == own and is_own_data(restored, dataset):
+    return split
+  name = dataset.name.replace('/', '-').replace(':', '-')
+  return f'{split}-{name}-{protocol}-fold{fold}'
 
 
 def describe_choice(config: dict[str, Any], checkpoint: str | int) -> str:
@@ -202,7 +242,7 @@ def report(
 ) -> None:
   """Writes `confusion.png` and `report.html`."""
   png = plots.plot_confusion(metrics['confusion'], metrics['labels'])
-  (directory / 'confusion.png').write_bytes(png)
+  page.write_bytes(directory / 'confusion.png', png)
   show = lambda value: '' if value is None else f'{value:.3f}'
   classes = page.Table(
     ['class', 'clips', 'recall', 'precision', 'F1'],
@@ -235,11 +275,8 @@ def report(
 
 def read_curves(path: pathlib.Path) -> dict[str, tuple[list, list]]:
   """The curves worth a look out of `metrics.jsonl`; none without the file."""
-  if not path.exists():
-    return {}
   curves: dict[str, tuple[list, list]] = {}
-  for line in path.read_text(encoding='utf-8').splitlines():
-    row = json.loads(line)
+  for row in writers.read_lines(path):
     for name in ('train/loss', 'val/loss', 'val/uar'):
       if row.get(name) is not None:
         x, y = curves.setdefault(name, ([], []))
