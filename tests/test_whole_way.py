@@ -80,11 +80,13 @@ def test_evaluate_scores_unseen_speakers(workdir, tiny_crema_d_dataset):
 def test_scoring_clips_of_another_fold_warns(workdir, capsys):
   cli.main(['evaluate', f'--workdir={workdir}', '--fold=1'])
   assert 'may have been trained on' in capsys.readouterr().out
-  # It does not pass for the run's own score, nor replaces it.
+  # The score of the run's own fold is kept.
   metrics = json.loads((workdir / 'eval/test/metrics.json').read_text())
-  assert metrics['fold'] == 0
-  (other,) = (workdir / 'eval').glob('test-*fold1/metrics.json')
-  assert json.loads(other.read_text())['fold'] == 1
+  assert metrics['fold'] == 1
+  (other,) = (workdir / 'eval').glob('test-*-0/metrics.json')
+  assert json.loads(other.read_text())['fold'] == 0
+  cli.main(['evaluate', f'--workdir={workdir}'])
+  assert len(list((workdir / 'eval').iterdir())) == 2
 
 
 def test_a_cut_line_of_the_curves_is_left(workdir, tmp_path):

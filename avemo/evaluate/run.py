@@ -3,6 +3,9 @@
 import json
 import os
 import pathlib
+import re
+import shutil
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -60,16 +63,14 @@ def evaluate(
       f'{protocol}, fold {fold}: no {split} clips in {dataset.name}'
     )
   found = predict(restored, dataset, records, views=views or 1)
-  directory = (
-    workdir / 'eval' / name_part(restored, dataset, protocol, fold, split)
-  )
+  directory = workdir / 'eval' / split
+  about = {'dataset': dataset.name, 'protocol': protocol, 'fold': fold}
+  keep_other_score(directory, about)
   table.write(directory / 'predictions.csv', found)
   flaws = protocols.get(protocol).flaws
   metrics = score(found) | {
     'split': split,
-    'dataset': dataset.name,
-    'protocol': protocol,
-    'fold': fold,
+    **about,
     'views': views or 1,
     'checkpoint': restored.step,
     'chosen_by': describe_choice(restored.config, checkpoint),
@@ -170,23 +171,17 @@ def is_own_data(restored: restore.Restored, dataset: Any) -> bool:
   return restored.dataset_sha256 == schema.identify(dataset)
 
 
-def name_part(
-  restored: restore.Restored,
-  dataset: Any,
-  protocol: str,
-  fold: int,
-  split: str,
-) -> str:
-  """The folder of a score: the split alone, where all else is the run's own.
-
-  No other score may pass for the run's own, nor replace it.
-  """
-  section = restored.config['data']
-  own = section['protocol'], section.get('fold', 0)
-  if (protocol, fold) == own and is_own_data(restored, dataset):
-    return split
-  name = dataset.name.replace('/', '-').replace(':', '-')
-  return f'{split}-{name}-{protocol}-fold{fold}'
+def keep_other_score(directory: pathlib.Path, about: Mapping[str, Any]) -> None:
+  """Moves the score of other clips aside, which a new one would replace."""
+  if not (directory / 'metrics.json').is_file():
+    return
+  old = restore.read_json(directory / 'metrics.json')
+  old = {name: old.get(name) for name in about}
+  if old != about:
+    words = [directory.name, old['dataset'], old['protocol'], old['fold']]
+    name = re.sub(r'[^\w.]+', '-', '-'.join(map(str, words)))
+    shutil.rmtree(directory.with_name(name), ignore_errors=True)
+    directory.rename(directory.with_name(name))
 
 
 def describe_choice(config: dict[str, Any], checkpoint: str | int) -> str:
