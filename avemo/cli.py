@@ -84,6 +84,12 @@ def run_protocols(args) -> None:
   print(protocols.describe(args.name, rows, as_json=args.json))
 
 
+def run_convert(args) -> None:
+  from avemo.experiment import conversion
+
+  conversion.convert(args.family, args.path, args.out, verify=args.verify)
+
+
 def run_train(args) -> None:
   from avemo.experiment import configs
 
@@ -278,6 +284,30 @@ def build_parser() -> argparse.ArgumentParser:
     help='a text file, one clip name a line; no media needed',
   )
   verb.add_argument('--json', action='store_true')
+
+  verb = add(
+    'convert',
+    run_convert,
+    'published weights to a directory that trains, evaluates and predicts',
+    epilog='A config starts a tower from it by --config.init.video=DIR.',
+  )
+  verb.add_argument(
+    'family',
+    metavar='FAMILY',
+    help='videomae, ast, audiomae, hicmae, efficientnet, vggish or wav2vec2',
+  )
+  verb.add_argument(
+    'path',
+    type=pathlib.Path,
+    metavar='PATH',
+    help='the file as published; its format is recognised',
+  )
+  verb.add_argument('--out', type=pathlib.Path, required=True, metavar='DIR')
+  verb.add_argument(
+    '--verify',
+    action='store_true',
+    help='also run the figures that are published for these weights',
+  )
 
   verb = add(
     'train',

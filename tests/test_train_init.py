@@ -215,8 +215,8 @@ def test_a_classifier_starts_from_a_pretraining(
       for name, shape in names.shapes.items()
     }
   )
-  params, ema = sources.flatten(state.params), sources.flatten(state.ema)
-  fresh = sources.flatten(run.init().params)
+  params, ema = checkpoint.flatten(state.params), sources.flatten(state.ema)
+  fresh = checkpoint.flatten(run.init().params)
   for name in params:
     is_taken = name.startswith('video/') and 'fc_norm' not in name
     want = expected[name] if is_taken else fresh[name]
@@ -249,11 +249,11 @@ def test_running_statistics_come_with_their_tower(tmp_path):
     name: jax.ShapeDtypeStruct(shape, jnp.float32, sharding=everywhere)
     for name, shape in stats.shapes.items()
   }
-  found = sources.flatten(state.batch_stats)
+  found = checkpoint.flatten(state.batch_stats)
   assert like.keys() == found.keys() and line.startswith('init.audio: ')
   for name, value in stats.read(like).items():
     np.testing.assert_array_equal(found[name], value)
-    assert (value != sources.flatten(run.init().batch_stats)[name]).any()
+    assert (value != checkpoint.flatten(run.init().batch_stats)[name]).any()
 
 
 def test_a_source_says_by_which_rules_it_is_resized(dataset, pretrained):

@@ -1,4 +1,4 @@
-"""A trained model from the workdir of its run."""
+"""A trained model from the workdir of its run, or from converted weights."""
 
 import dataclasses
 import json
@@ -54,13 +54,15 @@ def restore(
   """Loads parameters for evaluation; the optimiser's state is not read.
 
   Args:
-    workdir: of a training run.
-    checkpoint: 'best', 'last' or a step.
+    workdir: of a training run, or a directory of converted weights.
+    checkpoint: 'best', 'last' or a step; of no matter for converted weights.
 
   Raises:
     AvemoError: the workdir or its checkpoint is missing or damaged.
   """
   workdir = pathlib.Path(workdir)
+  if (workdir / MODEL_FILE).is_file():
+    return restore_converted(workdir)
   config = read_json(workdir / 'config.json')
   if models.has_own_loss(find_model(config['model'])):
     raise errors.AvemoError(
@@ -82,11 +84,7 @@ def restore(
   mesh = mesh_lib.make_mesh()
   store = open_checkpoints(workdir, config)
   step = store.find_step(checkpoint)
-  sharding = mesh_lib.replicated(mesh)
-  shapes = jax.tree.map(
-    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
-    jax.eval_shape(make_init(model, options), jax.random.key(0)),
-  )
+  shapes = find_shapes(model, options, mesh)
   kept = find_kept(config)
   items = store.restore(
     step,
@@ -111,6 +109,67 @@ def restore(
 
 
 DEFAULT_METRIC = 'val/uar'
+
+# What marks a directory of converted weights, and describes them.
+MODEL_FILE = 'model.json'
+
+
+def restore_converted(directory: pathlib.Path) -> Restored:
+  """The classifier that `avemo convert` has left in a directory.
+
+  Raises:
+    AvemoError: the directory is damaged, or holds no classifier.
+  """
+  about = read_json(directory / MODEL_FILE)
+  try:
+    labels = LabelSpace.from_json(about)
+    section, fresh = about['model'], about['fresh']
+    options = read_options(about['preprocessing'])
+  except (KeyError, TypeError, AttributeError) as error:
+    raise errors.AvemoError(
+      f'{directory / MODEL_FILE}: not that of converted weights ({error!r})'
+    ) from error
+  tower = options.use[0]
+  if not len(labels) or fresh:
+    raise errors.AvemoError(
+      f'{directory}: holds no classifier of emotions; train one from it with '
+      f'config.init.{tower}={directory}'
+    )
+  model = make_model(section, num_classes=len(labels))
+  mesh = mesh_lib.make_mesh()
+  variables = find_shapes(model, options, mesh)
+  for kind, shapes in variables.items():
+    if shapes:
+      leaves = checkpoint_lib.flatten(shapes)
+      found = checkpoint_lib.read_arrays(directory / kind, leaves)
+      variables[kind] = checkpoint_lib.nest(found)
+  return Restored(
+    config={'model': section, 'data': {'batch_size': CONVERTED_BATCH_SIZE}},
+    model=model,
+    variables=variables,
+    labels=labels,
+    emotions=labels.names,
+    options=options,
+    step=0,
+    dataset='',
+    dataset_sha256='',
+    mesh=mesh,
+  )
+
+
+# Published models are large, and nobody trains with this number.
+CONVERTED_BATCH_SIZE = 8
+
+
+def find_shapes(
+  model: Any, options: ClipOptions, mesh: jax.sharding.Mesh
+) -> dict[str, Any]:
+  """What `params` and `batch_stats` are, on every device of the mesh."""
+  sharding = mesh_lib.replicated(mesh)
+  return jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
+    jax.eval_shape(make_init(model, options), jax.random.key(0)),
+  )
 
 
 def open_checkpoints(

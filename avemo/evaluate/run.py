@@ -52,10 +52,15 @@ def evaluate(
   workdir = pathlib.Path(workdir)
   restored = restore.restore(workdir, checkpoint=checkpoint)
   section = restored.config['data']
+  data = data or section.get('name')
+  protocol = protocol or section.get('protocol')
+  if not data or not protocol:
+    raise errors.AvemoError(
+      f'{workdir}: converted weights know no corpus; name --data and --protocol'
+    )
   dataset = schema.open_dataset(
-    data or section['name'], data_dir or restored.config.get('data_dir')
+    data, data_dir or restored.config.get('data_dir')
   )
-  protocol = protocol or section['protocol']
   fold = section.get('fold', 0) if fold is None else fold
   records = folds.find_split(dataset, protocol, fold).get(split)
   if not len(records):
@@ -76,7 +81,11 @@ def evaluate(
     'chosen_by': describe_choice(restored.config, checkpoint),
     'warnings': find_warnings(section, protocol, fold, split, flaws),
   }
-  if not is_own_data(restored, dataset):
+  if not restored.dataset:
+    metrics['warnings'].append(
+      'the weights were trained elsewhere, perhaps on these very clips'
+    )
+  elif not is_own_data(restored, dataset):
     metrics['warnings'].append(
       f'trained on {restored.dataset}, which may hold clips of {dataset.name}'
     )
@@ -186,6 +195,8 @@ def keep_other_score(directory: pathlib.Path, about: Mapping[str, Any]) -> None:
 
 def describe_choice(config: dict[str, Any], checkpoint: str | int) -> str:
   """In words, how the checkpoint came to be the one that is scored."""
+  if 'protocol' not in config['data']:
+    return 'nobody: the weights are converted'
   if checkpoint != 'best':
     return 'the last step' if checkpoint == 'last' else 'named by the user'
   if config['data'].get('refit'):
@@ -204,7 +215,8 @@ def find_warnings(
   warnings = [f'{protocol}: {flaw}' for flaw in flaws]
   if split != 'test':
     warnings.append(f'these are {split} clips, not unseen ones')
-  if (protocol, fold) != (section['protocol'], section.get('fold', 0)):
+  own = section.get('protocol'), section.get('fold', 0)
+  if own[0] and (protocol, fold) != own:
     warnings.append(
       f'trained under {section["protocol"]}, fold {section.get("fold", 0)}: '
       'the clips scored here may have been trained on'

@@ -290,11 +290,13 @@ def read_arrays(
         partial_restore=True,
       ),
     )
-  leaves = jax.tree_util.tree_flatten_with_path(restored)[0]
-  return {
-    jax.tree_util.keystr(path, simple=True, separator='/'): leaf
-    for path, leaf in leaves
-  }
+  return flatten(restored)
+
+
+def write_arrays(folder: pathlib.Path, tree: Mapping[str, Any]) -> None:
+  """Stores a nested dict of arrays in a new folder, for `read_arrays`."""
+  with ocp.StandardCheckpointer() as checkpointer:
+    checkpointer.save(folder.absolute(), dict(tree))
 
 
 def nest(leaves: Mapping[str, Any]) -> dict[str, Any]:
@@ -309,6 +311,15 @@ def nest(leaves: Mapping[str, Any]) -> dict[str, Any]:
   return tree
 
 
+def flatten(tree: Any) -> dict[str, Any]:
+  """Leaves by name, with slashes between the keys."""
+  leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+  return {
+    jax.tree_util.keystr(path, simple=True, separator='/'): leaf
+    for path, leaf in leaves
+  }
+
+
 @contextlib.contextmanager
 def _explained(folder: pathlib.Path) -> Iterator[None]:
   try:
@@ -321,11 +332,7 @@ def _explained(folder: pathlib.Path) -> Iterator[None]:
 
 
 def _list_shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-  leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-  return {
-    jax.tree_util.keystr(path, simple=True, separator='/'): tuple(leaf.shape)
-    for path, leaf in leaves
-  }
+  return {name: tuple(leaf.shape) for name, leaf in flatten(tree).items()}
 
 
 def _has_leaves(tree: Any) -> bool:

@@ -90,7 +90,7 @@ def load(
     raise errors.AvemoError(
       f'init.{part}: the model has no {part} tower; it has {", ".join(params)}'
     )
-  leaves = sources.flatten(params)
+  leaves = checkpoint_lib.flatten(params)
   account = match(
     {k: v.shape for k, v in leaves.items() if k.startswith(f'{part}/')},
     {k: v for k, v in source.shapes.items() if k.startswith(f'{part}/')},
@@ -246,7 +246,7 @@ def check_skip(
   names = {
     name
     for part, source in trained.items()
-    for name in (*sources.flatten(params), *source.params.shapes)
+    for name in (*checkpoint_lib.flatten(params), *source.params.shapes)
     if name.startswith(f'{part}/')
   }
   for pattern in skip:
@@ -259,7 +259,7 @@ def check_skip(
 
 def refresh(average: Any, params: Any, names: Sequence[str]) -> Any:
   """The average with the named leaves as copies of the parameters."""
-  leaves, new = sources.flatten(average), sources.flatten(params)
+  leaves, new = checkpoint_lib.flatten(average), sources.flatten(params)
   for name in names:
     leaves[name].delete()
     # A copy, for a step donates both.

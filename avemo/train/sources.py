@@ -10,7 +10,6 @@ import numpy as np
 from avemo import errors
 from avemo.evaluate import restore
 from avemo.runtime import checkpoint as checkpoint_lib
-from avemo.runtime import mesh as mesh_lib
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -30,15 +29,9 @@ class Source(NamedTuple):
   read: Callable[[Mapping[str, jax.ShapeDtypeStruct]], Mapping[str, jax.Array]]
 
 
-def flatten(tree: Any) -> dict[str, Any]:
-  """Leaves by name."""
-  paths = jax.tree_util.tree_flatten_with_path(tree)[0]
-  return {mesh_lib.name_of(path): leaf for path, leaf in paths}
-
-
 def of_arrays(tree: Mapping[str, Any], path: str = 'arrays') -> Source:
   """A source of a nested dict of arrays that every process holds."""
-  leaves = flatten(tree)
+  leaves = checkpoint_lib.flatten(tree)
 
   def place(leaf, like):
     return jax.make_array_from_callback(
