@@ -89,6 +89,9 @@ def find_state_dict(tree: Any) -> tuple[Any, dict[str, Any]]:
       break
     found = read_dict(tree) or {}
     inner = [found[key] for key in KEYS if _holds_tensors(found.get(key))]
+    if not inner and not _holds_tensors(found):
+      # What is there instead is worth telling.
+      inner = [found[key] for key in KEYS if read_dict(found.get(key))]
     if not inner:
       break
     attributes |= dict(_list_attributes(found))
