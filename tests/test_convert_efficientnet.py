@@ -279,4 +279,5 @@ def test_tokens_are_float32_in_half_precision():
   model = make_model(plan, dtype='bfloat16')
   shapes = jax.eval_shape(model.init, jax.random.key(0), make_batch())
   found = jax.eval_shape(functools.partial(run, model), shapes)
-  assert {leaf.dtype for leaf in jax.tree.leaves(found)} == {np.dtype('float32')}
+  dtypes = {leaf.dtype for leaf in jax.tree.leaves(found)}
+  assert dtypes == {np.dtype('float32')}
