@@ -48,7 +48,8 @@ def name_weights(source: readers.Source) -> dict[str, Any]:
       if own_last != last or layers.setdefault(layer, own_layer) != own_layer:
         raise errors.AvemoError(
           f'{source.path}: {group}/{own} stands where {name or "nothing"} '
-          'should; this is not an .h5 of innat/VideoMAE as known: convert its SavedModel'
+          'should; this is not an .h5 of innat/VideoMAE as known: convert its '
+          'SavedModel'
         )
       named[name] = tensor
   return named
