@@ -262,6 +262,26 @@ def test_an_encoder_alone_becomes_a_tower_with_a_fresh_head(tmp_path):
   assert_same(found, {name: expected[name] for name in found})
 
 
+def test_the_bare_encoder_of_transformers_is_known(tmp_path):
+  bench = Bench('safetensors', tmp_path)
+  expected = convert(bench.source, bench.shapes)
+  for left_out, fresh in (
+    ('classifier|fc_norm', ('video/fc_norm', 'head')),
+    ('classifier', ('head',)),
+  ):
+    tensors = {
+      name.removeprefix('videomae.'): tensor
+      for name, tensor in bench.source.tensors.items()
+      if not re.match(left_out, name)
+    }
+    source = bench.source._replace(tensors=tensors)
+    assert family.plan(source).fresh == fresh
+    found = convert(source, bench.shapes)
+    assert_same(
+      found, {k: v for k, v in expected.items() if not k.startswith(fresh)}
+    )
+
+
 def test_names_of_classes_come_from_the_config(tmp_path):
   reference, _ = unpack('safetensors', 'finetuned', tmp_path)
   config = json.loads((tmp_path / 'config.json').read_text())
@@ -286,10 +306,20 @@ def test_refusals_say_what_is_wrong(tmp_path):
   source = readers.read(reference.path)
   bench = Bench('pth', tmp_path)
   tensors = dict(source.tensors)
+  hidden = readers.read(unpack('safetensors', 'finetuned', tmp_path)[0].path)
+  config = hidden.config | {'hidden_act': 'gelu_new'}
+  assert 'activation' in get_message(hidden._replace(config=config))
   assert 'not a VideoMAE file' in get_message(make_source({'x': (3,)}))
   assert 'num_attention_heads' in get_message(source._replace(config={}))
   kept = {k: v for k, v in tensors.items() if 'fc_norm' not in k}
   assert 'first token' in get_message(source._replace(tensors=kept))
+  scalar = {'mask_token': np.float32(0), 'norm.weight': np.zeros(16)}
+  kept = {k: v for k, v in tensors.items() if 'head' not in k}
+  message = get_message(source._replace(tensors=kept | scalar))
+  assert 'mask_token' in message
+  for config in ({'num_frames': '16'}, {'image_size': -1}, {'id2label': []}):
+    message = get_message(source._replace(config=source.config | config))
+    assert next(iter(config)) in message
   gamma = tensors | {'blocks.0.gamma_1': tensors['fc_norm.bias']}
   message = get_message(source._replace(tensors=gamma), bench.shapes)
   assert 'blocks.0.gamma_1' in message
