@@ -6,14 +6,13 @@ the original's names, with `encoder.` left out, so that one table maps them;
 Keras' kernels are still called so, since they lie the other way round.
 """
 
-import functools
 import re
 import types
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from avemo import errors
-from avemo.convert import plans, readers, rules, videomae_keras
+from avemo.convert import plans, readers, refusal, rules, videomae_keras
 
 FAMILY = 'videomae'
 LICENCE = (
@@ -98,6 +97,14 @@ class Dialect(NamedTuple):
     return lambda kernel: transform(kernel.T)
 
 
+class File(NamedTuple):
+  """A file whose tensors have the original's names."""
+
+  source: readers.Source
+  tensors: dict[str, Any]
+  dialect: Dialect
+
+
 def plan(source: readers.Source) -> plans.Plan:
   """What becomes of a VideoMAE file.
 
@@ -115,48 +122,53 @@ def plan(source: readers.Source) -> plans.Plan:
   Raises:
     AvemoError: it is not a VideoMAE file, or of a kind that is not read.
   """
-  tensors, dialect = _name(source)
-  shape = _find_shape(source, tensors, 'patch_embed.proj')
-  if dialect.kernel == 'weight':
+  file = _name(source)
+  kernel = file.dialect.kernel
+  if f'patch_embed.proj.{kernel}' not in file.tensors:
+    held = refusal.shorten(', '.join(list(source.tensors)[:3]))
+    raise errors.AvemoError(
+      f'{source.path}: not a VideoMAE file, since it has no embedding of '
+      f'tubelets; it holds {held}, …'
+    )
+  shape = _get_shape(file, f'patch_embed.proj.{kernel}', 5)
+  if kernel == 'weight':
     shape = (*shape[2:], shape[1], shape[0])
-  width, tubelet = shape[-1], tuple(int(x) for x in shape[:3])
+  width, depth = shape[-1], _count(file.tensors, 'blocks.')
   video = {
     'name': 'videomae',
-    'variant': VARIANTS.get((width, _count(tensors, 'blocks.')), 'base'),
+    'variant': VARIANTS.get((width, depth), 'base'),
     'width': width,
-    'depth': _count(tensors, 'blocks.'),
+    'depth': depth,
     'num_heads': _choose_heads(source, width, ENCODER_HEADS, ''),
-    'tubelet': tubelet,
-    'epsilon': dialect.epsilon,
-    'fc_epsilon': dialect.fc_epsilon,
+    'tubelet': shape[:3],
+    'epsilon': file.dialect.epsilon,
+    'fc_epsilon': file.dialect.fc_epsilon,
   }
   table = [
     rules.Rule(
-      f'patch_embed.proj.{dialect.kernel}',
+      f'patch_embed.proj.{kernel}',
       'video/patch_embed/kernel',
-      rules.conv if dialect.kernel == 'weight' else rules.identity,
+      rules.conv if kernel == 'weight' else rules.identity,
     ),
     rules.Rule('patch_embed.proj.bias', 'video/patch_embed/bias'),
-    *list_block_rules('', 'video/encoder', video['num_heads'], dialect),
+    *list_block_rules('', 'video/encoder', video['num_heads'], file.dialect),
   ]
-  clip = {
-    'frames': source.config.get('num_frames', FRAMES),
-    'size': source.config.get('image_size', SIZE),
-  }
-  finish = functools.partial(plans.Plan, tensors=tensors, clip=clip)
-  if f'head.{dialect.kernel}' in tensors:
-    return _plan_head(source, finish, table, video, dialect)
-  if 'mask_token' in tensors and 'norm.weight' in tensors:
-    return _plan_pretraining(source, finish, table, video, dialect)
-  dropped = ('norm.*', 'mask_token', 'encoder_to_decoder.*', 'decoder.*')
-  table += [rules.Rule(name, None) for name in dropped]
-  return finish(
+  made = plans.Plan(
+    tensors=file.tensors,
     rules=tuple(table),
     model={'use': ('video',), 'video': video},
     num_classes=0,
     classes=(),
-    fresh=('video/fc_norm', 'head'),
+    clip={
+      'frames': _get_option(source, 'num_frames', FRAMES),
+      'size': _get_option(source, 'image_size', SIZE),
+    },
   )
+  if f'head.{kernel}' in file.tensors:
+    return _add_head(file, made)
+  if 'mask_token' in file.tensors and 'norm.weight' in file.tensors:
+    return _add_decoder(file, made)
+  return _add_fresh(file, made)
 
 
 def list_block_rules(
@@ -232,27 +244,23 @@ def list_dense_rules(
   ]
 
 
-def _plan_head(
-  source: readers.Source,
-  finish: Callable[..., plans.Plan],
-  table: list[rules.Rule],
-  video: dict[str, Any],
-  dialect: Dialect,
-) -> plans.Plan:
-  if 'fc_norm.weight' not in finish.keywords['tensors']:
+def _add_head(file: File, made: plans.Plan) -> plans.Plan:
+  if 'fc_norm.weight' not in file.tensors:
     raise errors.AvemoError(
-      f'{source.path}: its head reads the first token and not the mean of all '
-      '(it has no fc_norm), which no published VideoMAE does; fine-tune from '
-      'the pretraining weights instead'
+      f'{file.source.path}: its head reads the first token and not the mean of '
+      'all (it has no fc_norm), which no published VideoMAE does; fine-tune '
+      'from the pretraining weights instead'
     )
-  table += list_norm_rules('fc_norm', 'video/fc_norm')
-  table += list_dense_rules('head', 'head/video/emotion', dialect)
-  tensors = finish.keywords['tensors']
-  num_classes = int(tensors['head.bias'].shape[0])
-  names = source.config.get('id2label') or {}
-  return finish(
-    rules=tuple(table),
-    model={'use': ('video',), 'video': video},
+  kernel = file.dialect.kernel
+  shape = _get_shape(file, f'head.{kernel}', 2)
+  num_classes = shape[0] if kernel == 'weight' else shape[1]
+  names = _get_option(file.source, 'id2label', {})
+  return made._replace(
+    rules=(
+      *made.rules,
+      *list_norm_rules('fc_norm', 'video/fc_norm'),
+      *list_dense_rules('head', 'head/video/emotion', file.dialect),
+    ),
     num_classes=num_classes,
     classes=tuple(
       str(names.get(str(i), f'class_{i}')) for i in range(num_classes)
@@ -260,48 +268,48 @@ def _plan_head(
   )
 
 
-def _plan_pretraining(
-  source: readers.Source,
-  finish: Callable[..., plans.Plan],
-  table: list[rules.Rule],
-  video: dict[str, Any],
-  dialect: Dialect,
-) -> plans.Plan:
-  tensors = finish.keywords['tensors']
-  width = int(tensors['mask_token'].shape[-1])
+def _add_decoder(file: File, made: plans.Plan) -> plans.Plan:
+  dialect = file.dialect
+  width = _get_shape(file, 'mask_token', 3)[-1]
   decoder = {
     'width': width,
-    'depth': _count(tensors, 'decoder.blocks.'),
-    'num_heads': _choose_heads(source, width, DECODER_HEADS, 'decoder_'),
+    'depth': _count(file.tensors, 'decoder.blocks.'),
+    'num_heads': _choose_heads(file.source, width, DECODER_HEADS, 'decoder_'),
     'epsilon': dialect.epsilon,
     'norm_epsilon': dialect.fc_epsilon,
   }
-  table += [
-    *list_norm_rules('norm', 'video/norm'),
-    *list_block_rules('decoder.', 'decoder', decoder['num_heads'], dialect),
-    *list_norm_rules('decoder.norm', 'decoder/norm'),
-    *list_dense_rules('decoder.head', 'decoder/head', dialect),
-    rules.Rule(
-      f'encoder_to_decoder.{dialect.kernel}',
-      'encoder_to_decoder/kernel',
-      dialect.read(rules.transpose),
+  return made._replace(
+    rules=(
+      *made.rules,
+      *list_norm_rules('norm', 'video/norm'),
+      *list_block_rules('decoder.', 'decoder', decoder['num_heads'], dialect),
+      *list_norm_rules('decoder.norm', 'decoder/norm'),
+      *list_dense_rules('decoder.head', 'decoder/head', dialect),
+      rules.Rule(
+        f'encoder_to_decoder.{dialect.kernel}',
+        'encoder_to_decoder/kernel',
+        dialect.read(rules.transpose),
+      ),
+      rules.Rule('mask_token', 'mask_token'),
     ),
-    rules.Rule('mask_token', 'mask_token'),
-  ]
-  return finish(
-    rules=tuple(table),
     model={
       'name': 'videomae_pretraining',
-      'use': ('video',),
-      'video': video,
+      **made.model,
       'decoder': decoder,
     },
-    num_classes=0,
-    classes=(),
   )
 
 
-def _name(source: readers.Source) -> tuple[dict[str, Any], Dialect]:
+def _add_fresh(file: File, made: plans.Plan) -> plans.Plan:
+  table, fresh = [], ('video/fc_norm', 'head')
+  if 'fc_norm.weight' in file.tensors:
+    table, fresh = list_norm_rules('fc_norm', 'video/fc_norm'), ('head',)
+  dropped = ('norm.*', 'mask_token', 'encoder_to_decoder.*', 'decoder.*')
+  table += [rules.Rule(name, None) for name in dropped]
+  return made._replace(rules=(*made.rules, *table), fresh=fresh)
+
+
+def _name(source: readers.Source) -> File:
   """The tensors by the original's names, and whose they were."""
   tensors = source.tensors
   if source.format in ('saved_model', 'tf_checkpoint', 'h5'):
@@ -313,25 +321,41 @@ def _name(source: readers.Source) -> tuple[dict[str, Any], Dialect]:
       # What training left behind.
       if not re.match('optimizer/|.*OPTIMIZER_SLOT|save_counter', name)
     }
-    return rules.rename(tensors, FROM_KERAS), Dialect(kernel='kernel')
+    tensors = rules.rename(tensors, FROM_KERAS)
+    return File(source, tensors, Dialect(kernel='kernel'))
   if any('.attention.attention.' in name for name in tensors):
-    epsilon = source.config.get('layer_norm_eps', 1e-12)
+    if _get_option(source, 'hidden_act', 'gelu') != 'gelu':
+      raise errors.AvemoError(
+        f'{source.path}: its config.json names another activation than gelu, '
+        'the exact one, which alone is read'
+      )
+    epsilon = _get_option(source, 'layer_norm_eps', 1e-12)
     dialect = Dialect(epsilon, fc_epsilon=1e-5, fused=False)
-    return rules.rename(tensors, FROM_TRANSFORMERS), dialect
-  return rules.rename(tensors, FROM_ORIGINAL), Dialect()
+    return File(source, rules.rename(tensors, FROM_TRANSFORMERS), dialect)
+  return File(source, rules.rename(tensors, FROM_ORIGINAL), Dialect())
 
 
-def _find_shape(
-  source: readers.Source, tensors: Mapping[str, Any], layer: str
-) -> tuple[int, ...]:
-  """The shape of the kernel of tubelets, by which VideoMAE is known."""
-  for name in (f'{layer}.weight', f'{layer}.kernel'):
-    if name in tensors and len(tensors[name].shape) == 5:
-      return tuple(tensors[name].shape)
-  raise errors.AvemoError(
-    f'{source.path}: not a VideoMAE file, since it has no {layer} over time, '
-    f'rows and columns; it holds {", ".join(list(source.tensors)[:3])}, …'
-  )
+def _get_shape(file: File, name: str, rank: int) -> tuple[int, ...]:
+  shape = tuple(int(size) for size in file.tensors[name].shape)
+  if len(shape) != rank or not all(shape):
+    raise errors.AvemoError(
+      f'{file.source.path}: {name} has the shape {shape}, where VideoMAE has '
+      f'{rank} axes; convert the file that was published, unchanged'
+    )
+  return shape
+
+
+def _get_option(source: readers.Source, key: str, default: Any) -> Any:
+  """What config.json says, of the type of the default and positive."""
+  value = source.config.get(key, default)
+  number = isinstance(default, int | float)
+  if type(value) is not type(default) or (number and not 0 < value < 1e6):
+    told = refusal.shorten(repr(value), 40)
+    raise errors.AvemoError(
+      f'{source.path}: its config.json says {key}={told}, which is no such '
+      f'value as {default!r}; correct it or take it out'
+    )
+  return value
 
 
 def _count(tensors: Mapping[str, Any], prefix: str) -> int:

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from avemo import errors
-from avemo.convert import readers
+from avemo.convert import readers, refusal
 
 # Weights of one block in the order in which Keras made them.
 BLOCK = (
@@ -46,8 +46,9 @@ def name_weights(source: readers.Source) -> dict[str, Any]:
       own_layer, _, own_last = own.rpartition('/')
       own_last = re.sub(r'_id\d+$', '', own_last)
       if own_last != last or layers.setdefault(layer, own_layer) != own_layer:
+        own = refusal.shorten(f'{group}/{own}', 200)
         raise errors.AvemoError(
-          f'{source.path}: {group}/{own} stands where {name or "nothing"} '
+          f'{source.path}: {own} stands where {name or "nothing"} '
           'should; this is not an .h5 of innat/VideoMAE as known: convert its '
           'SavedModel'
         )
