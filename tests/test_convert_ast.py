@@ -3,12 +3,14 @@
 import json
 import pathlib
 
+import jax
 import numpy as np
 import pytest
 import spectrogram_goldens as goldens
 from safetensors import numpy as safetensors_numpy
 
 from avemo import errors
+from avemo.audio import features
 from avemo.convert import ast, readers, rules
 from avemo.models import positions
 from benchmarks.parity import spectrograms
@@ -77,6 +79,28 @@ def test_a_wrong_epsilon_is_seen(number, field, epsilon):
     if spectrograms.NORMS[path] == field:
       norm = spectrograms.run_norm(model, params, path)
       assert spectrograms.measure(norm, expected, 1e-5)['ok'] == right, path
+
+
+def test_a_converted_model_reads_speech_as_its_section_says():
+  source, _ = goldens.load('ast', ORIGINAL)
+  plan = ast.plan(source)
+  assert plan.model['features']['num_frames'] == 128
+  model, params = spectrograms.build(plan)
+  generator = np.random.default_rng(0)
+  speech = generator.integers(-9_000, 9_000, (2, 24_000)).astype(np.int16)
+  batch = {
+    'speech': speech,
+    'speech_length': np.array([24_000, 9_000], np.int32),
+    'has_audio': np.ones(2, bool),
+  }
+  logits = jax.jit(model.apply)({'params': params}, batch)['emotion']
+  spectrogram = features.features(
+    speech, batch['speech_length'], plan.model['features']
+  )
+  assert spectrogram.shape == (2, 128, 128)
+  expected = spectrograms.run(model, params, spectrogram)
+  np.testing.assert_allclose(logits, expected, atol=1e-4)
+  assert np.abs(logits[0] - logits[1]).max() > 0.01
 
 
 def make_original(num_patches, width=768, num_classes=527):
