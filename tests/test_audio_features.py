@@ -125,6 +125,12 @@ def test_int16_and_float_agree(speech):
 def test_wrong_options_are_named(speech):
   with pytest.raises(errors.AvemoError, match="nearest is 'num_mels'"):
     features.features(speech, LENGTHS, {'num_mel': 40})
+  for section, near in (
+    ({'front_end': 'filterbanks'}, 'filterbank'),
+    ({'front_end': 'filterbank', 'num_mfc': 3}, 'num_mels'),
+  ):
+    with pytest.raises(errors.AvemoError, match=f'nearest is {near!r}'):
+      features.features(speech, LENGTHS, section)
   with pytest.raises(ValueError, match='clip'):
     features.features(speech, LENGTHS, {'kind': 'clips'})
   with pytest.raises(ValueError, match='padding'):

@@ -22,13 +22,13 @@ CHECKOUT = 'YuanGongND-ast'
 
 
 class Size(NamedTuple):
-  """Of transformers' model, and of the authors', which have three.
+  """Of transformers' model, which may have any, and of the authors'.
 
   Attributes:
-    width: D.
-    depth: L.
-    num_heads: K.
-    num_frames: of transformers' spectrogram.
+    width: D, of transformers' model.
+    depth: L, of both; the authors' have 12 blocks at most.
+    num_heads: K, of transformers' model.
+    num_frames: of its spectrogram.
     num_mels: likewise.
     model_size: of the authors' models.
     input_tdim: time frames of its spectrogram.
@@ -164,6 +164,7 @@ def save_original(
         model_size=size.model_size,
         verbose=False,
       )
+  model.v.blocks = model.v.blocks[: size.depth]
   parallel = spectrograms_torch.draw_weights(torch.nn.DataParallel(model))
   torch.save(parallel.state_dict(), path)
   outputs: dict[str, Any] = {}

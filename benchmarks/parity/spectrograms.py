@@ -84,18 +84,25 @@ def build(plan: plans.Plan) -> tuple[emotion.Emotion, dict[str, Any]]:
   """Our model by a plan, and its parameters but the fresh ones."""
   # Without classes there is no head to compare, but the model has one.
   model = emotion.Emotion(num_classes=plan.num_classes or 1, **plan.model)
-  batch = emotion.example_batch(samples=8_000)
-  init = functools.partial(model.init, jax.random.key(0))
-  shapes = jax.eval_shape(init, batch)['params']
   shapes = {
-    path: leaf.shape
-    for path, leaf in rules.flatten(shapes).items()
+    path: shape
+    for path, shape in find_shapes(model).items()
     if not path.startswith(plan.fresh)
   }
   flat = rules.convert(plan.tensors, plan.rules, shapes)
   return model, rules.nest(flat)
 
 
+@functools.cache
+def find_shapes(model: emotion.Emotion) -> dict[str, tuple[int, ...]]:
+  """The shapes of all parameters, by path."""
+  batch = emotion.example_batch(samples=8_000)
+  init = functools.partial(model.init, jax.random.key(0))
+  tree = jax.eval_shape(init, batch)['params']
+  return {path: leaf.shape for path, leaf in rules.flatten(tree).items()}
+
+
+@functools.partial(jax.jit, static_argnums=0)
 def run(model: emotion.Emotion, params: Any, spectrogram: Any) -> jax.Array:
   """Logits or, of a model without a head, features."""
   tower = model.audio.bind({'params': params['audio']})
@@ -139,8 +146,7 @@ def compare_params(
     `max_abs_delta`, `scale` (the largest output), `ok`; `layer`, the first
     that differs, where one does.
   """
-  run_jit = jax.jit(functools.partial(run, model))
-  output = run_jit(params, reference.spectrogram)
+  output = run(model, params, reference.spectrogram)
   row = measure(output, list(reference.outputs.values())[-1], tolerance)
   if not row['ok']:
     row['layer'] = find_first(model, params, reference, tolerance)
