@@ -125,6 +125,11 @@ def make_run(config: Mapping[str, Any], dataset: Any | None = None) -> Run:
   (loss,) = settings.split(
     'loss', config.get('loss', {}), ('class_weights', 'label_smoothing')
   )
+  if feed.balanced and loss.get('class_weights'):
+    raise errors.AvemoError(
+      'config: data.balanced and loss.class_weights correct for rare classes '
+      'twice over: leave one of them out'
+    )
   if models.has_own_loss(restore.find_model(config['model'])):
     check_own_loss(config)
   adjust, rate, own = settings.split(
@@ -266,11 +271,12 @@ def make_choice(
 def check_own_loss(config: Mapping[str, Any]) -> None:
   """Raises an AvemoError for options that such a model has no use for."""
   name = config['model']['name']
-  used = [k for k, v in config.get('loss', {}).items() if v]
+  used = [f'loss.{k}' for k, v in config.get('loss', {}).items() if v]
+  used += ['data.balanced'] if config['data'].get('balanced') else []
   if used:
     raise errors.AvemoError(
-      f'config: {name} measures its own loss and has no use for '
-      f'loss.{used[0]}; leave it out'
+      f'config: {name} measures its own loss and has no use for {used[0]}; '
+      'leave it out'
     )
   control = config.get('control', {})
   found = control.get('metric', restore.DEFAULT_METRIC), control.get('mode')
