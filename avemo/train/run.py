@@ -152,7 +152,14 @@ def make_run(config: Mapping[str, Any], dataset: Any | None = None) -> Run:
   )['params']
   towers = optim.find_frozen_towers(params, adjust.get('freeze', ()))
   model = make_model(tuple(t for t in towers if t in feed.options.use))
-  tx = optim.make_optimizer(params, learning_rate, **adjust)
+  tx = optim.hold_blocks(
+    optim.make_optimizer(params, learning_rate, **adjust),
+    params,
+    {
+      name: config['model'].get(name, {}).get('frozen_blocks', 0)
+      for name in feed.options.use
+    },
+  )
   choice, mode = make_choice(config, feed)
   init = make_init(model, tx, feed.options, seed, own.get('ema', 0), mode)
   shapes = jax.eval_shape(init)
