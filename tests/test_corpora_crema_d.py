@@ -272,8 +272,8 @@ def test_a_vote_of_no_known_modality_is_refused(tmp_path):
 
 def test_real_names_are_those_of_the_rule():
   folder = find_real_data()
-  names = crema_d.read_file_names(folder / 'SentenceFilenames.csv')
-  assert sorted(names) == crema_d.all_names()
+  rows = crema_d.read_rows(folder / 'SentenceFilenames.csv', ('Filename',))
+  assert sorted(row['Filename'] for row in rows) == crema_d.all_names()
 
 
 def test_real_tables_parse_whole():

@@ -241,11 +241,6 @@ def read_rows(path: str | os.PathLike, columns: tuple[str, ...]) -> list[dict]:
   return rows
 
 
-def read_file_names(path: str | os.PathLike) -> list[str]:
-  """The clip names of SentenceFilenames.csv, in its order."""
-  return [row['Filename'] for row in read_rows(path, ('Filename',))]
-
-
 def read_demographics(path: str | os.PathLike) -> dict[str, dict]:
   """VideoDemographics.csv: actor → age, sex, race, ethnicity."""
   columns = ('ActorID', 'Age', 'Sex', 'Race', 'Ethnicity')
