@@ -9,7 +9,7 @@ import os
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import tensorflow_datasets as tfds
 from absl import logging
@@ -18,6 +18,10 @@ from avemo import corpora, errors
 from avemo.data import index, schema
 from avemo.media import faces
 from datasets_tfds import build
+
+# What a dataset was prepared from: a file of its own, which names a folder of
+# this machine and is left out where a dataset is given away.
+ORIGIN = 'prepared_from.json'
 
 _LOCK = '.lock'
 
@@ -33,6 +37,8 @@ class Report:
     repaired: clips in it that lack a file which was of no use.
     quarantined: files that were of no use, all in quarantine.jsonl.
     already_prepared: it was there before, and nothing was done.
+    origin: what it was made from, see `describe_origin`; empty where it is
+      not known.
   """
 
   name: str
@@ -41,12 +47,14 @@ class Report:
   repaired: int
   quarantined: int
   already_prepared: bool = False
+  origin: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
   def __str__(self):
     lines = [
       f'{self.name}: {self.used} clips used, {self.repaired} repaired, '
       f'{self.quarantined} files quarantined',
       f'  dataset: {self.directory}',
+      f'  prepared from: {tell_origin(self.origin)}',
     ]
     if self.quarantined:
       lines.append(f'  reasons: {self.directory / build.QUARANTINE}')
@@ -68,8 +76,9 @@ def prepare(
 ) -> Report:
   """Builds the dataset `<corpus>_av` from a corpus's files.
 
-  It appears under its name only when it is whole. What an interrupted build
-  left behind is removed by the next one.
+  It appears under its name only when it is whole, and only then does it take
+  the place of another. What an interrupted build left behind is removed by
+  the next one.
 
   Args:
     corpus: key of `avemo.corpora.CORPORA`.
@@ -78,37 +87,84 @@ def prepare(
     config: 'face' or 'frame'.
     face_model: YuNet's ONNX file; OpenCV's cascade when None.
     workers: processes; 0 works in this one. The records do not depend on it.
-    overwrite: removes a dataset that exists, and builds it again.
+    overwrite: builds again, in place of a dataset that exists.
     progress: shows a bar.
 
   Raises:
-    AvemoError: for what is unknown, missing or empty, and for a folder that
-      cannot be written or is full.
+    AvemoError: for what is unknown, missing or empty, for a dataset that was
+      prepared from something else, and for a folder that cannot be written or
+      is full.
   """
   corpora.get(corpus)
   if config not in schema.CONFIGS:
     raise errors.AvemoError(
       f'unknown config {config!r}; one of {", ".join(schema.CONFIGS)}'
     )
-  builder = make_builder(corpus, config, data_dir)
-  directory = pathlib.Path(builder.data_dir)
+  directory = pathlib.Path(make_builder(corpus, config, data_dir).data_dir)
   try:
     directory.parent.mkdir(parents=True, exist_ok=True)
     with _lock(directory), _quiet():
+      origin = describe_origin(raw, face_model)
       if directory.is_dir() and not overwrite:
+        check_origin(directory, origin)
         return read_report(directory, already_prepared=True)
-      # Before an old dataset is removed.
-      builder.scan(raw)
-      faces.make_detector(face_model)
       _remove_leftovers(directory)
-      builder.workers = workers
-      builder.face_model = None if face_model is None else os.fspath(face_model)
-      builder.progress = progress
-      _build(builder, raw, overwrite)
-      index.build_index(directory)
+      with _stage(directory) as staging:
+        builder = make_builder(corpus, config, staging)
+        builder.scan(raw)
+        faces.make_detector(face_model)
+        builder.workers = workers
+        builder.face_model = (
+          None if face_model is None else os.fspath(face_model)
+        )
+        builder.progress = progress
+        _build(builder, raw)
+        made = pathlib.Path(builder.data_dir)
+        index.build_index(made)
+        text = json.dumps(origin, ensure_ascii=False, indent=2)
+        (made / ORIGIN).write_text(f'{text}\n', encoding='utf-8')
+        _swap(made, directory, staging / 'old')
       return read_report(directory)
   except OSError as error:
     raise _explain(directory, error) from error
+
+
+def describe_origin(
+  raw: str | os.PathLike, face_model: str | os.PathLike | None
+) -> dict[str, str]:
+  """What a dataset is made from: `raw`, `detector`, `detector_sha256`."""
+  return {
+    'raw': os.path.realpath(raw),
+    **faces.describe_detector(face_model),
+  }
+
+
+def read_origin(directory: pathlib.Path) -> dict[str, str]:
+  """What a prepared dataset was made from; empty where it is not known."""
+  try:
+    return json.loads((directory / ORIGIN).read_text(encoding='utf-8'))
+  except (FileNotFoundError, ValueError):
+    return {}
+
+
+def check_origin(directory: pathlib.Path, origin: Mapping[str, str]) -> None:
+  """Raises an AvemoError where a dataset was made from something else."""
+  known = read_origin(directory)
+  if known and known != origin:
+    raise errors.AvemoError(
+      f'{directory}: was prepared from {tell_origin(known)}, not from '
+      f'{tell_origin(origin)}; --overwrite builds it again, another --data-dir '
+      'keeps both'
+    )
+
+
+def tell_origin(origin: Mapping[str, str]) -> str:
+  if not origin:
+    return 'not known'
+  return (
+    f'{origin["raw"]}, faces found by {origin["detector"]} '
+    f'{origin["detector_sha256"][:8]}'
+  )
 
 
 def make_builder(
@@ -143,21 +199,15 @@ def read_report(
     repaired=len(repaired),
     quarantined=len(lines),
     already_prepared=already_prepared,
+    origin=read_origin(directory),
   )
 
 
-def _build(builder, raw, overwrite):
-  mode = (
-    tfds.GenerateMode.REUSE_CACHE_IF_EXISTS
-    if overwrite
-    else tfds.GenerateMode.REUSE_DATASET_IF_EXISTS
-  )
+def _build(builder, raw):
   with tempfile.TemporaryDirectory() as downloads:
     builder.download_and_prepare(
       download_dir=downloads,
-      download_config=tfds.download.DownloadConfig(
-        manual_dir=os.fspath(raw), download_mode=mode
-      ),
+      download_config=tfds.download.DownloadConfig(manual_dir=os.fspath(raw)),
     )
 
 
@@ -180,6 +230,30 @@ def _lock(directory) -> Iterator[None]:
         f'{directory}: is being prepared by another process'
       ) from None
     yield
+
+
+@contextlib.contextmanager
+def _stage(directory) -> Iterator[pathlib.Path]:
+  """A folder beside the dataset to build it in, gone at the end."""
+  staging = directory.parent / f'incomplete.{os.getpid()}_{directory.name}'
+  staging.mkdir()
+  try:
+    yield staging
+  finally:
+    shutil.rmtree(staging, ignore_errors=True)
+
+
+def _swap(made, directory, old):
+  """Puts what was made in the place of the dataset, which becomes `old`."""
+  if directory.is_dir():
+    directory.rename(old)
+  try:
+    made.rename(directory)
+  except BaseException:
+    # Whatever came between: better the old one than none.
+    if old.is_dir() and not directory.is_dir():
+      old.rename(directory)
+    raise
 
 
 def _remove_leftovers(directory):

@@ -107,6 +107,29 @@ def test_films_made_into_mp4_are_read(tmp_path):
   assert clip.videos == (str(flash), str(made))
 
 
+def test_films_of_every_kind_are_read_the_published_one_first(tmp_path):
+  order = ('.flv', '.mp4', '.m4v', '.mov', '.mkv', '.avi', '.webm')
+  films = [
+    str(put(tmp_path / suffix[1:] / f'1001_DFA_ANG_XX{suffix}'))
+    for suffix in order
+  ]
+  sound = put(tmp_path / '1001_DFA_ANG_XX.wav')
+  (clip,), quarantined = crema_d.scan(tmp_path)
+  assert clip.videos == tuple(films)
+  assert clip.audios == (str(sound), *films)
+  assert quarantined == []
+
+
+def test_other_sound_beside_a_wav_is_accounted_for(tmp_path):
+  sound = put(tmp_path / '1001_DFA_ANG_XX.wav')
+  other = put(tmp_path / '1001_DFA_ANG_XX.flac')
+  put(tmp_path / '1001_DFA_ANG_XX.mp3')
+  (clip,), quarantined = crema_d.scan(tmp_path)
+  assert clip.audios == (str(sound),)
+  reason = f'another rendering of this clip is used: {sound}'
+  assert quarantined == [(str(other), reason)]
+
+
 def test_mp3s_are_never_used(tmp_path):
   mp3 = put(tmp_path / 'AudioMP3' / '1001_DFA_ANG_XX.mp3')
   put(tmp_path / 'AudioMP3' / '1002_DFA_ANG_XX.mp3', STUB)
@@ -249,8 +272,8 @@ def test_a_vote_of_no_known_modality_is_refused(tmp_path):
 
 def test_real_names_are_those_of_the_rule():
   folder = find_real_data()
-  names = crema_d.read_file_names(folder / 'SentenceFilenames.csv')
-  assert sorted(names) == crema_d.all_names()
+  rows = crema_d.read_rows(folder / 'SentenceFilenames.csv', ('Filename',))
+  assert sorted(row['Filename'] for row in rows) == crema_d.all_names()
 
 
 def test_real_tables_parse_whole():

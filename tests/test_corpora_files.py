@@ -55,14 +55,25 @@ def test_a_long_file_with_the_words_of_a_stub_is_none(tmp_path):
   assert files.is_lfs_stub(put(tmp_path / 'y.wav', STUB))
 
 
-def test_of_copies_the_least_nested_is_kept(tmp_path):
+def test_copies_of_the_same_bytes_count_once(tmp_path):
   outer = put(tmp_path / 'a' / '1001_DFA_ANG_XX.wav', b'1234')
   put(tmp_path / 'a' / 'again' / '1001_DFA_ANG_XX.wav', b'1234')
-  other = put(tmp_path / 'a' / 'other' / '1001_DFA_ANG_XX.wav', b'12345678')
   found, quarantined = find(tmp_path)
   assert [f.path for f in found] == [outer]
-  assert [q.path for q in quarantined] == [str(other)]
-  assert str(outer) in quarantined[0].reason
+  assert quarantined == []
+
+
+def test_copies_that_differ_are_all_given_the_least_nested_first(tmp_path):
+  outer = put(tmp_path / 'a' / '1001_DFA_ANG_XX.wav', b'0000')
+  # The size does not tell that the outer one is damaged.
+  nested = put(tmp_path / 'a' / 'b' / '1001_DFA_ANG_XX.wav', b'1234')
+  longer = put(tmp_path / 'a' / 'c' / '1001_DFA_ANG_XX.wav', b'12345678')
+  put(tmp_path / 'a' / 'd' / '1001_DFA_ANG_XX.wav', b'1234')
+  found, quarantined = find(tmp_path)
+  assert [f.path for f in found] == [outer, nested, longer]
+  assert quarantined == []
+  (clip,), _ = crema_d.scan(tmp_path)
+  assert clip.audios == (str(outer), str(nested), str(longer))
 
 
 def test_a_stub_gives_way_to_a_nested_medium(tmp_path):

@@ -113,6 +113,33 @@ def test_a_copy_with_pictures_alone(tmp_path):
   assert (clip.video_path, clip.audio_path) == (str(mute), None)
 
 
+def test_films_of_other_kinds_are_read_after_the_published_ones(tmp_path):
+  names = ('01-{}.mp4', '01-{}.mkv', '02-{}.mp4', '02-{}.avi')
+  films = [
+    str(put(tmp_path / name.format('01-03-01-01-01-01'))) for name in names
+  ]
+  (clip,), quarantined = ravdess.scan(tmp_path)
+  assert clip.videos == tuple(films)
+  assert clip.audios == tuple(films[:2])
+  assert quarantined == []
+
+
+def test_other_renderings_beside_usable_ones_are_accounted_for(tmp_path):
+  sound = put(tmp_path / '03-01-03-01-01-01-01.wav')
+  others = [
+    str(put(tmp_path / name))
+    for name in (
+      '02-01-03-01-01-01-01.wav',
+      '03-01-03-01-01-01-01.flac',
+      '03-01-03-01-01-01-01.mp4',
+    )
+  ]
+  (clip,), quarantined = ravdess.scan(tmp_path)
+  assert (clip.videos, clip.audios) == ((), (str(sound),))
+  reason = f'another rendering of this clip is used: {sound}'
+  assert quarantined == [(path, reason) for path in others]
+
+
 def test_the_tree_of_audios_and_videos(tmp_path):
   sound = put(tmp_path / 'Audios' / 'Actor_01' / '03-01-03-01-01-01-01.WAV')
   mute = put(tmp_path / 'videos' / 'actor_01' / '02-01-03-01-01-01-01.MP4')

@@ -222,6 +222,21 @@ def test_balancing_repeats_rare_classes():
   assert times.tolist() == [1] * 6 + [3, 3] + [6]
 
 
+def test_balancing_counts_votes_and_not_missing_labels():
+  words = ['anger'] * 4 + [''] * 3
+  votes = [[0.0, 0.0, 0.0]] * 4 + [[3.0, 1.0, 0.0]] + [[0.0, 1.0, 4.0]] * 2
+  dataset = small_dataset.make_dataset(
+    (small_dataset.Clip(emotion=w, frames=2, samples=1600) for w in words),
+    votes=np.array(votes),
+  )
+  options = {'batch_size': 2, 'balanced': True, 'soft_labels': 'votes'}
+  batches = take(dataset, 5, **options)
+  times = np.bincount(np.concatenate([b['record'] for b in batches]))
+  # Five angry clips, one of them by its votes, and two neutral ones.
+  assert times[:5].tolist() == [1] * 5
+  assert sorted(times[5:]) == [2, 3]
+
+
 def test_unlabelled_and_empty_records_are_not_trained_on_but_evaluated():
   clip = small_dataset.Clip
   dataset = small_dataset.make_dataset(

@@ -119,7 +119,7 @@ def test_a_killed_build_is_made_whole_by_the_next(few_raw, few_tree, tmp_path):
   process = subprocess.Popen([sys.executable, script])
   parent = tmp_path / 'crema_d_av' / 'face'
   workers = []
-  while not (workers and list(parent.glob('incomplete.*/part-0'))):
+  while not (workers and list(parent.glob('incomplete.*/**/part-0'))):
     assert process.poll() is None, 'it ended before it could be killed'
     workers = list_children(process.pid)
     time.sleep(0.02)
@@ -159,20 +159,76 @@ def test_a_second_build_at_the_same_time_is_refused(few_raw, tmp_path):
       build(few_raw, tmp_path)
 
 
-def test_what_exists_is_kept_unless_overwritten(few_raw, tmp_path):
+def test_what_exists_is_kept_unless_overwritten(few_raw, few_tree, tmp_path):
   clip = copy_clips(few_raw, tmp_path / 'one', FEW[:1])
   first = build(clip, tmp_path)
   assert 'already prepared' not in str(first)
   assert str(first).startswith('crema_d_av/face: 1 clips used, 0 repaired')
   made = (first.directory / 'dataset_info.json').stat().st_mtime_ns
-  again = build(few_raw, tmp_path)
+  again = build(clip, tmp_path)
   assert again.used == 1 and 'already prepared' in str(again)
+  assert f'prepared from: {clip.resolve()}' in str(again)
   assert (first.directory / 'dataset_info.json').stat().st_mtime_ns == made
   # A wrong folder must not cost the dataset that is there.
   with pytest.raises(errors.AvemoError):
     build(tmp_path / 'nowhere', tmp_path, overwrite=True)
-  assert build(few_raw, tmp_path).used == 1
+  assert build(clip, tmp_path).used == 1
   assert build(few_raw, tmp_path, overwrite=True).used == 2
+  assert read_tree(first.directory) == few_tree
+  assert sorted(os.listdir(first.directory.parent)) == ['.lock', '1.0.0']
+
+
+def test_another_origin_is_refused_and_named(few_raw, tmp_path, monkeypatch):
+  clip = copy_clips(few_raw, tmp_path / 'one', FEW[:1], ['AudioWAV'])
+  first = build(clip, tmp_path)
+  before = read_tree(first.directory)
+  with pytest.raises(errors.AvemoError, match='--overwrite') as caught:
+    build(few_raw, tmp_path)
+  message = str(caught.value)
+  assert '\n' not in message and '--data-dir' in message
+  assert str(clip.resolve()) in message and str(few_raw.resolve()) in message
+  # The same folder by another name is the same.
+  monkeypatch.chdir(tmp_path)
+  assert build('one', tmp_path).already_prepared
+  model = tmp_path / 'yunet.onnx'
+  model.write_bytes(b'another detector')
+  with pytest.raises(errors.AvemoError, match='OpenCV cascade.*YuNet'):
+    build(clip, tmp_path, face_model=model)
+  assert read_tree(first.directory) == before
+  # Nothing is known of datasets that were made elsewhere.
+  (first.directory / prepare.ORIGIN).unlink()
+  assert 'prepared from: not known' in str(build(few_raw, tmp_path))
+
+
+def test_a_failed_rebuild_leaves_the_old_dataset(
+  few_raw, tmp_path, monkeypatch
+):
+  clip = copy_clips(few_raw, tmp_path / 'one', FEW[:1], ['AudioWAV'])
+  directory = build(clip, tmp_path).directory
+  before = read_tree(directory)
+
+  def fail(made):
+    # All but the index is written, and the old dataset is still there.
+    assert (made / 'dataset_info.json').is_file()
+    assert read_tree(directory) == before
+    raise OSError(28, 'No space left on device')
+
+  monkeypatch.setattr(prepare.index, 'build_index', fail)
+  with pytest.raises(errors.AvemoError, match='make room'):
+    build(clip, tmp_path, overwrite=True)
+  assert read_tree(directory) == before
+  assert sorted(os.listdir(directory.parent)) == ['.lock', '1.0.0']
+
+
+def test_a_good_copy_stands_in_for_a_damaged_one(few_raw, tmp_path):
+  raw = copy_clips(few_raw, tmp_path / 'raw', FEW[:1], ['AudioWAV'])
+  copy_clips(few_raw, raw / 'again', FEW[:1], ['AudioWAV'])
+  (outer,) = raw.glob('AudioWAV/*')
+  outer.write_bytes(b'\0' * outer.stat().st_size)
+  report = build(raw, tmp_path)
+  assert (report.used, report.repaired, report.quarantined) == (0, 1, 1)
+  (line,) = read_quarantine(report.directory)
+  assert line['path'] == f'AudioWAV/{outer.name}' and line['kept']
 
 
 def test_copies_with_sound_or_picture_alone(tiny_crema_d, tmp_path):

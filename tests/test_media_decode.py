@@ -233,28 +233,6 @@ def test_a_constant_rate_may_be_higher_or_lower(tmp_path):
   assert double == [n // 2 for n in range(100)]
 
 
-def test_frames_at_asked_times(tmp_path):
-  path = make_film(tmp_path / 'a.mp4', 50, fps=25)
-  times = [1.0, 0.0, 0.39, 0.41, 99.0, -5.0, 1.0]
-  images = decode.read_frames_at(path, times)
-  assert images.shape == (7, SIDE, 2 * SIDE, 3)
-  assert [number_of(image) for image in images] == [25, 0, 9, 10, 49, 0, 25]
-  assert decode.read_frames_at(path, []).shape == (0, SIDE, 2 * SIDE, 3)
-
-
-@pytest.mark.parametrize('suffix', ['.mp4', '.flv', '.mkv'])
-def test_late_windows_of_long_films_hold_the_same_pictures(tmp_path, suffix):
-  path = tmp_path / f'long{suffix}'
-  encode.write_media(
-    path, (bar_frame(4 * (n % 60)) for n in range(500)), fps=25
-  )
-  times = [15.2, 15.24, 18.0]
-  images = decode.read_frames_at(path, times)
-  assert [number_of(i) for i in images] == [
-    round(time * 25) % 60 for time in times
-  ]
-
-
 def test_odd_times_become_rising_ones():
   step = 0.04
   stated = [0.5, None, 0.58, 0.58, 0.62, 0.60, 0.70]

@@ -296,6 +296,7 @@ def test_both_modalities_and_sharded_parameters_train(tmp_path):
     mesh={'data': 4, 'fsdp': 2},
     sharding=[['.*/blocks/fc1/kernel', [None, None, 'fsdp']]],
     data={'balanced': True, 'workers': 0},
+    loss={'class_weights': None},
   )
   assert summary['step'] == 2
 
@@ -311,6 +312,7 @@ def test_both_modalities_and_sharded_parameters_train(tmp_path):
     ({'data': {'batch_size': 12}}, 'multiple of 8'),
     ({'optim': {'weight_dekay': 1}}, "did you mean 'weight_decay'"),
     ({'optim': {'freeze': ['vide/.*']}}, 'matches no parameter'),
+    ({'data': {'balanced': True}}, 'class_weights correct .* twice over'),
     ({'loss': {'smoothing': 1}}, "did you mean 'label_smoothing'"),
     ({'control': {'patiense': 1}}, "did you mean 'patience'"),
     ({'control': {'metric': 'val/ura'}}, "did you mean 'val/uar'"),

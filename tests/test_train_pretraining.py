@@ -176,6 +176,7 @@ def test_no_classes_no_predictions(unbroken, capsys):
   ('section', 'message'),
   [
     ({'loss': {'label_smoothing': 0.1}}, 'no use for loss.label_smoothing'),
+    ({'data': {'balanced': True}}, 'no use for data.balanced'),
     ({'control': {'metric': 'val/uar'}}, "control.metric='val/loss'"),
     ({'control': {'mode': 'max'}}, "control.mode='min'"),
     ({'data': {'unlabelled': True}}, "unknown key 'data.unlabelled'"),

@@ -23,6 +23,10 @@ STEPS = 9
 LONG = 16
 HERE = pathlib.Path(__file__).parent
 
+# Another moment each time; a failure prints the seed that repeats it.
+SEED_NAME = 'AVEMO_KILL_SEED'
+SEED = os.environ.get(SEED_NAME) or str(random.randrange(1 << 32))
+
 
 @pytest.fixture(scope='module', autouse=True)
 def compile_once(tmp_path_factory):
@@ -166,6 +170,19 @@ def is_running(number):
   return status.rsplit(')', 1)[1].split()[0] != 'Z'
 
 
+def draw_moment(seed, number):
+  """The step and the seconds after it at which test `number` kills."""
+  draw = random.Random(f'{seed} {number}')
+  return draw.randrange(1, LONG - 2), draw.random() * 0.1
+
+
+def test_a_seed_repeats_the_moments_of_the_kills():
+  moments = [draw_moment('7', number) for number in range(20)]
+  assert moments == [draw_moment('7', number) for number in range(20)]
+  assert len({step for step, _ in moments}) > 5
+  assert moments != [draw_moment('8', number) for number in range(20)]
+
+
 @pytest.mark.parametrize(
   'number',
   [0, *(pytest.param(n, marks=pytest.mark.slow) for n in range(1, 20))],
@@ -173,10 +190,10 @@ def is_running(number):
 def test_killed_process_resumes_to_the_same_bits(
   tmp_path, unbroken_long, number
 ):
-  # Another moment each time; what is printed tells which.
-  draw = random.Random()
-  step, delay = draw.randrange(1, LONG - 2), draw.random() * 0.1
-  print(f'killed {delay:.3f} s after step {step}')
+  step, delay = draw_moment(SEED, number)
+  print(
+    f'killed {delay:.3f} s after step {step}; {SEED_NAME}={SEED} repeats it'
+  )
   with start(tmp_path) as process:
     wait_for_step(process, step)
     time.sleep(delay)

@@ -39,6 +39,11 @@ INTENSITIES = {
   'XX': 'unspecified',
 }
 
+# All that may hold the picture; FLV is what is published.
+FILMS = files.order_videos('.flv')
+# Beside each WAV, and never used: several hold silence.
+UNUSED = ('.mp3',)
+
 # The clips last 1.27 to 5.01 s, but one FLV holds a minute with all emotions.
 LONGEST_CLIP = 10.0
 
@@ -144,31 +149,29 @@ def scan(
 ) -> tuple[list[clip.Clip], list[clip.Quarantined]]:
   """The clips under `root`, whatever the tree, sorted by clip id.
 
-  The picture comes from the FLV (or an MP4 made from it), the sound from the
+  The picture comes from the FLV (or a film made from it), the sound from the
   WAV, and from the film where there is no WAV. MP3s are never used: several
-  of them hold silence, and all hold what the WAVs hold.
+  of them hold silence, and all hold what the WAVs hold. Beside a film or a
+  WAV they are passed over in silence, for the corpus is published so; other
+  sound there is quarantined.
 
   Raises:
     errors.AvemoError: `root` cannot be read.
   """
   found, quarantined = files.find_media(
-    root, parse_name, canonical_stem, 'CREMA-D', unused=('.mp3',)
+    root, parse_name, canonical_stem, 'CREMA-D', unused=UNUSED
   )
   tables, faults = read_tables(root)
   quarantined += faults
   clips = []
   for clip_id, group in files.group(found).items():
-    by_suffix = {file.suffix: str(file.path) for file in group}
-    films = [by_suffix[s] for s in ('.flv', '.mp4') if s in by_suffix]
-    sounds = [by_suffix[s] for s in ('.wav',) if s in by_suffix]
+    films = files.select(group, FILMS)
+    sounds = files.select(group, ('.wav',))
     if not films and not sounds:
-      quarantined += [
-        clip.Quarantined(
-          path, 'no film and no WAV of this clip; other sound is not used'
-        )
-        for path in by_suffix.values()
-      ]
+      reason = 'no film and no WAV of this clip; other sound is not used'
+      quarantined += [clip.Quarantined(str(f.path), reason) for f in group]
       continue
+    quarantined += files.find_unused(group, sounds + films, unused=UNUSED)
     clips.append(
       clip.make_clip(
         group[0].name,
@@ -236,11 +239,6 @@ def read_rows(path: str | os.PathLike, columns: tuple[str, ...]) -> list[dict]:
     if short:
       raise ValueError(f'line {number} ends before column {short[0]!r}')
   return rows
-
-
-def read_file_names(path: str | os.PathLike) -> list[str]:
-  """The clip names of SentenceFilenames.csv, in its order."""
-  return [row['Filename'] for row in read_rows(path, ('Filename',))]
 
 
 def read_demographics(path: str | os.PathLike) -> dict[str, dict]:

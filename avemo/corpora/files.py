@@ -2,9 +2,10 @@
 
 import dataclasses
 import errno
+import filecmp
 import os
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from avemo import errors
 from avemo.corpora import clip
@@ -13,9 +14,9 @@ LFS_FIRST_LINE = b'version https://git-lfs.github.com/spec/v1'
 # A pointer has three short lines; real media are never this small.
 LFS_LARGEST = 1024
 
-MEDIA_SUFFIXES = frozenset(
-  '.wav .mp3 .m4a .aac .ogg .flac .flv .mp4 .m4v .avi .mov .mkv .webm'.split()
-)
+VIDEO_SUFFIXES = ('.mp4', '.m4v', '.mov', '.mkv', '.avi', '.webm', '.flv')
+SOUND_SUFFIXES = ('.wav', '.flac', '.m4a', '.aac', '.ogg', '.mp3')
+MEDIA_SUFFIXES = frozenset(VIDEO_SUFFIXES + SOUND_SUFFIXES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,11 +87,11 @@ def find_media(
   *,
   unused: tuple[str, ...] = (),
 ) -> tuple[list[Found], list[clip.Quarantined]]:
-  """The media files of a corpus, each stem and suffix once.
+  """The media files of a corpus.
 
   Copies are common (an archive ships its tree twice): of several files with
-  one stem and suffix the best is kept, and a copy of the same size is passed
-  over in silence; one of another size is quarantined.
+  one stem, suffix and content one is given. Files that share stem and suffix
+  alone are all given, for which of them is damaged only reading tells.
 
   Args:
     root: the corpus folder.
@@ -101,7 +102,8 @@ def find_media(
       matter whether they could be.
 
   Returns:
-    The files in the order of stem and suffix, and the unusable ones.
+    The files in the order of stem and suffix, the least nested first, and
+    the unusable ones.
   """
   candidates, quarantined = {}, []
   for path in walk(root):
@@ -120,16 +122,57 @@ def find_media(
     candidates.setdefault((stem, suffix), []).append(found)
   kept = []
   for key in sorted(candidates):
+    distinct = []
     # The least nested first: nested copies are the accident.
-    first, *others = sorted(
+    for found in sorted(
       candidates[key], key=lambda f: (len(f.path.parts), str(f.path))
-    )
-    kept.append(first)
-    for other in others:
-      if other.path.stat().st_size != first.path.stat().st_size:
-        reason = f'another file of this name is used: {first.path}'
-        quarantined.append(clip.Quarantined(str(other.path), reason))
+    ):
+      if not any(have_same_bytes(found.path, f.path) for f in distinct):
+        distinct.append(found)
+    kept += distinct
   return kept, quarantined
+
+
+def have_same_bytes(one: pathlib.Path, other: pathlib.Path) -> bool:
+  """Whether two files are one and the same, for all that can be read."""
+  try:
+    if one.stat().st_size != other.stat().st_size:
+      return False
+    return filecmp.cmp(one, other, shallow=False)
+  except OSError:
+    return False
+
+
+def order_videos(published: str) -> tuple[str, ...]:
+  """Suffixes of films in order of preference, the published one first."""
+  others = (suffix for suffix in VIDEO_SUFFIXES if suffix != published)
+  return (published, *others)
+
+
+def select(found: Sequence[Found], suffixes: Sequence[str]) -> list[str]:
+  """Paths of the files with one of the suffixes, in the suffixes' order."""
+  return [str(f.path) for s in suffixes for f in found if f.suffix == s]
+
+
+def find_unused(
+  found: Sequence[Found],
+  used: Sequence[str],
+  *,
+  unused: tuple[str, ...] = (),
+) -> list[clip.Quarantined]:
+  """The files of a clip that no list of its files names, and why.
+
+  Args:
+    found: the clip's files.
+    used: paths of those that are read, the best first.
+    unused: suffixes of renderings that are left out on purpose.
+  """
+  reason = f'another rendering of this clip is used: {used[0]}'
+  return [
+    clip.Quarantined(str(file.path), reason)
+    for file in found
+    if str(file.path) not in used and file.suffix not in unused
+  ]
 
 
 def find_fault(path: pathlib.Path) -> str | None:

@@ -21,14 +21,15 @@ class Row:
     clip_id: unique within the corpus.
     speaker: speaker's id; empty when the corpus names none.
     recording: shared by the renderings of one recording.
-    audio_sha256: hash of the decoded sound; empty when unknown.
+    audio_sha256: hashes of the decoded sound, of every segment; empty when
+      unknown.
     emotion: the label; empty when unknown.
   """
 
   clip_id: str
   speaker: str
   recording: str = ''
-  audio_sha256: str = ''
+  audio_sha256: frozenset[str] = frozenset()
   emotion: str = ''
 
 
@@ -164,14 +165,16 @@ def find_leaks(
   if not test_is_validation:
     pairs.append(('val', 'test'))
   for first, second in pairs:
-    for what, key in (
-      ('clip', 'clip_id'),
-      ('speaker', 'speaker'),
-      ('recording', 'recording'),
-      ('identical sound', 'audio_sha256'),
+    for what, find in (
+      ('clip', lambda row: {row.clip_id}),
+      ('speaker', lambda row: {row.speaker}),
+      ('recording', lambda row: {row.recording}),
+      ('identical sound', lambda row: row.audio_sha256),
     ):
       values = [
-        {getattr(by_id[c], key) for c in getattr(fold, part) if c in by_id}
+        set().union(
+          *(find(by_id[c]) for c in getattr(fold, part) if c in by_id)
+        )
         for part in (first, second)
       ]
       shared = sorted((values[0] & values[1]) - {''})
@@ -191,10 +194,13 @@ def find_conflicts(rows: Sequence[Row]) -> list[tuple[str, ...]]:
   """
   groups: dict[str, list[Row]] = collections.defaultdict(list)
   for row in rows:
-    if row.audio_sha256:
-      groups[row.audio_sha256].append(row)
+    for sound in row.audio_sha256:
+      groups[sound].append(row)
+  # Clips that share several segments are one finding.
   return sorted(
-    tuple(sorted(row.clip_id for row in group))
-    for group in groups.values()
-    if len({row.emotion for row in group}) > 1
+    {
+      tuple(sorted(row.clip_id for row in group))
+      for group in groups.values()
+      if len({row.emotion for row in group}) > 1
+    }
   )

@@ -27,6 +27,9 @@ STATEMENTS = {
   '02': 'Dogs are sitting by the door',
 }
 
+# All that may hold the picture; MP4 is what is published.
+FILMS = files.order_videos('.mp4')
+
 # Speech lasts 2.94 to 5.27 s; song was not measured, and stays below this.
 LONGEST_CLIP = 20.0
 
@@ -113,8 +116,9 @@ def scan(
 ) -> tuple[list[clip.Clip], list[clip.Quarantined]]:
   """The recordings under `root`, whatever the tree, sorted by clip id.
 
-  The picture comes from the 01 file, else from 02; the sound from 03, else
-  from 01. Every field comes from the file's name, none from its folder.
+  The picture comes from the 01 file, else from 02; the sound from the WAV of
+  03, else from 01. What else there is of a recording is quarantined. Every
+  field comes from the file's name, none from its folder.
 
   Raises:
     errors.AvemoError: `root` cannot be read.
@@ -124,17 +128,19 @@ def scan(
   )
   clips = []
   for group in files.group(found).values():
-    paths = {(f.stem[:2], f.suffix): str(f.path) for f in group}
-    films = [paths[k] for k in (('01', '.mp4'), ('02', '.mp4')) if k in paths]
-    order = (('03', '.wav'), ('01', '.wav'), ('01', '.mp4'))
-    sounds = [paths[k] for k in order if k in paths]
+    both, mute, voice = (
+      [f for f in group if f.stem[:2] == rendering]
+      for rendering in ('01', '02', '03')
+    )
+    films = files.select(both, FILMS) + files.select(mute, FILMS)
+    sounds = files.select(voice, ('.wav',))
+    sounds += files.select(both, ('.wav', *FILMS))
     if films or sounds:
       clips.append(clip.make_clip(group[0].name, films, sounds))
+      quarantined += files.find_unused(group, sounds + films)
       continue
-    quarantined += [
-      clip.Quarantined(path, 'neither one of its films nor its sound')
-      for path in paths.values()
-    ]
+    reason = 'neither one of its films nor its sound'
+    quarantined += [clip.Quarantined(str(f.path), reason) for f in group]
   return clips, sorted(quarantined)
 
 

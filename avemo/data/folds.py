@@ -26,18 +26,28 @@ class Split:
 
 def make_rows(index: dict[str, np.ndarray]) -> list[folds.Row]:
   """One row a clip, from the index's rows, which are one a segment."""
-  rows = {}
-  for values in zip(
-    index['clip_id'],
-    index['speaker'],
-    index['recording'],
-    index['audio_sha256'],
-    index['emotion'],
+  rows, sounds = {}, {}
+  for clip_id, speaker, recording, sound, emotion in zip(
+    *(
+      map(str, index[name])
+      for name in (
+        'clip_id',
+        'speaker',
+        'recording',
+        'audio_sha256',
+        'emotion',
+      )
+    ),
     strict=True,
   ):
-    row = folds.Row(*map(str, values))
-    rows.setdefault(row.clip_id, row)
-  return list(rows.values())
+    row = folds.Row(clip_id, speaker, recording, emotion=emotion)
+    rows.setdefault(clip_id, row)
+    # Of every segment: a copy may hold any of them.
+    sounds.setdefault(clip_id, set()).add(sound)
+  return [
+    dataclasses.replace(row, audio_sha256=frozenset(sounds[clip_id] - {''}))
+    for clip_id, row in rows.items()
+  ]
 
 
 def find_split(dataset, protocol: str, fold: int) -> Split:

@@ -90,7 +90,7 @@ def train_batches(
   if shuffle_labels_seed is not None:
     table = deal_labels(table, records, shuffle_labels_seed)
   if balanced:
-    records = balance(records, table.emotion)
+    records = balance(records, table.target)
   size = split_batch(batch_size, num_hosts)
   own = slice(host * size, (host + 1) * size)
   load = LoadTraining(dataset.source, table, options, seed, own)
@@ -207,9 +207,16 @@ def deal_labels(table: Table, records: np.ndarray, seed: int) -> Table:
   return dataclasses.replace(table, emotion=emotion, target=target)
 
 
-def balance(records: np.ndarray, emotion: np.ndarray) -> np.ndarray:
-  """Repeats the records of each class, in turn, up to the largest class."""
-  groups = [records[emotion[records] == c] for c in np.unique(emotion[records])]
+def balance(records: np.ndarray, target: np.ndarray) -> np.ndarray:
+  """Repeats the records of each class, in turn, up to the largest class.
+
+  Args:
+    records: rows of the index, each with a target.
+    target: shares of the classes [N, C] by row of the index; the largest
+      share tells the class, be it a label's or the votes'.
+  """
+  emotion = target[records].argmax(-1)
+  groups = [records[emotion == c] for c in np.unique(emotion)]
   largest = max(map(len, groups))
   return np.concatenate([np.resize(group, largest) for group in groups])
 

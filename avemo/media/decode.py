@@ -7,9 +7,8 @@ preceded by silence.
 """
 
 import dataclasses
-import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import av
@@ -21,9 +20,6 @@ from avemo.media import sound
 
 # Times in files are rounded, in FLV to a millisecond.
 _TIME_TOLERANCE = 1.5e-3
-
-# A window that starts later than this, in seconds, is sought, not read up to.
-_SEEK_AFTER = 10.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -217,72 +213,6 @@ def _at_constant_rate(frames, fps, step):
   while image is not None and index / fps < time + step - _TIME_TOLERANCE:
     yield index / fps, image
     index += 1
-
-
-def read_frames_at(
-  path: str | os.PathLike,
-  times: Iterable[float],
-  *,
-  max_side: int | None = None,
-) -> np.ndarray:
-  """Reads the pictures shown at the given times.
-
-  Args:
-    path: the film.
-    times: seconds, in any order; those outside the film give its first or
-      its last picture.
-    max_side: as for `read_frames`.
-
-  Returns:
-    uint8 [len(times), H, W, 3] RGB.
-
-  Raises:
-    MediaError: when no picture can be decoded.
-  """
-  times = np.asarray(list(times), np.float64)
-  order = np.argsort(times, kind='stable')
-  frames = _frames_from(path, times.min(initial=np.inf), max_side)
-  images = [None] * len(times)
-  shown = next(frames)[1]
-  upcoming = next(frames, None)
-  for position in order:
-    latest = times[position] + _TIME_TOLERANCE
-    while upcoming is not None and upcoming[0] <= latest:
-      shown = upcoming[1]
-      upcoming = next(frames, None)
-    images[position] = shown
-  if not images:
-    return np.zeros((0, *shown.shape), np.uint8)
-  return np.stack(images)
-
-
-def _frames_from(path, start, max_side):
-  """Yields (time, image) from a picture shown before or at `start`."""
-  if math.isfinite(start) and start > _SEEK_AFTER:
-    with containers.open_media(path) as container:
-      stream = containers.video_stream(container)
-      frames = _seek(container, stream, start, max_side)
-      first = next(frames, None)
-      if first is not None and first[0] <= start:
-        yield first
-        yield from frames
-        return
-  for frame in read_frames(path, max_side=max_side):
-    yield frame.time, frame.image
-
-
-def _seek(container, stream, start, max_side):
-  """Yields (time, image) from the key frame before `start`, if it is found."""
-  if stream is None or stream.time_base is None:
-    return
-  origin = containers.start_time(stream)
-  try:
-    container.seek(int((start + origin) / stream.time_base), stream=stream)
-  except (av.error.FFmpegError, OverflowError):
-    return
-  # The rising clock of a whole reading would take the leap for a fault.
-  clock = lambda stated: math.inf if stated is None else stated - origin
-  yield from _images(container, stream, clock, max_side)
 
 
 def stream_audio(

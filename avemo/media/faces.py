@@ -1,5 +1,6 @@
 """Finding faces in pictures, behind one small interface."""
 
+import hashlib
 import os
 import pathlib
 from typing import NamedTuple, Protocol
@@ -9,6 +10,10 @@ import numpy as np
 
 from avemo import errors
 from avemo.media import stills
+
+_CASCADE = os.path.join(
+  cv2.data.haarcascades, 'haarcascade_frontalface_default.xml'
+)
 
 # Pictures are searched at no more than this, in pixels of the longer side.
 _CASCADE_SIDE = 320
@@ -55,14 +60,30 @@ def make_detector(face_model: str | os.PathLike | None = None) -> Detector:
   return CascadeDetector() if face_model is None else YuNetDetector(face_model)
 
 
+def describe_detector(
+  face_model: str | os.PathLike | None = None,
+) -> dict[str, str]:
+  """What tells a detector from others: `detector`, `detector_sha256`.
+
+  Raises:
+    MediaError: when the file cannot be read.
+  """
+  name = 'OpenCV cascade' if face_model is None else 'YuNet'
+  path = pathlib.Path(_CASCADE if face_model is None else face_model)
+  try:
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+  except OSError as error:
+    raise errors.MediaError(
+      path, f'no such face model ({error.strerror})'
+    ) from None
+  return {'detector': name, 'detector_sha256': digest}
+
+
 class CascadeDetector:
   """OpenCV's frontal face cascade: needs no file, knows no landmarks."""
 
   def __init__(self):
-    name = os.path.join(
-      cv2.data.haarcascades, 'haarcascade_frontalface_default.xml'
-    )
-    self._cascade = cv2.CascadeClassifier(name)
+    self._cascade = cv2.CascadeClassifier(_CASCADE)
 
   def detect(self, image: np.ndarray) -> list[Detection]:
     """Faces in a uint8 [H, W, 3] RGB picture, the surest first."""

@@ -136,7 +136,9 @@ class Emotion(nn.Module):
         'and model.audio.name=functionals; mixup serves all towers'
       )
     if join:
-      audio = shorten(audio, join[1].get('join_at', 0))
+      join_at = join[1].get('join_at', 0)
+      check_joins(video[1].get('frozen_blocks', 0), join_at)
+      audio = shorten(audio, join_at)
     self.video = self._build(video) if 'video' in self.use else None
     self.audio = self._build(audio) if 'audio' in self.use else None
     self.fusion = self._build(join) if join else None
@@ -304,6 +306,16 @@ def check_reads(
   if unused:
     raise errors.AvemoError(
       f'the audio tower {name!r} has no use for {unused[0]}; leave it out'
+    )
+
+
+def check_joins(frozen_blocks: int, join_at: int) -> None:
+  """Raises an AvemoError where frozen blocks would cut the audio tower off."""
+  if frozen_blocks > join_at:
+    raise errors.AvemoError(
+      f'video.frozen_blocks={frozen_blocks}: no gradient would reach the audio '
+      f'tower, which joins at block {join_at}; freeze at most {join_at} or '
+      'raise fusion.early.join_at'
     )
 
 

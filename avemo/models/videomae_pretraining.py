@@ -141,6 +141,10 @@ class VideoMAEPretraining(nn.Module):
       'decoder of variant', self.video.variant, DECODERS
     )._asdict()
     options = emotion.check_options('decoder', Decoder, self.decoder)
+    if options.get('frozen_blocks'):
+      raise errors.AvemoError(
+        'decoder.frozen_blocks: no gradient would reach the tower; leave it out'
+      )
     self.decoder = Decoder(
       **{'key_bias': False, 'dtype': dtype} | sizes | options,
       num_pixels=math.prod(self.video.tubelet) * 3,

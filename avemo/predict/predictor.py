@@ -145,6 +145,8 @@ def explain(path: PathLike, error: Exception) -> str:
   """One line on a file that failed: its name, the reason, the way out."""
   reason = ' '.join(str(error).split())
   if isinstance(error, errors.MediaError):
+    if not os.path.exists(error.path):
+      return f'{reason}; check its name and its folder'
     return f'{reason}; check that it plays, or convert it to MP4 or WAV'
   if isinstance(error, errors.AvemoError):
     return reason

@@ -80,43 +80,6 @@ def oracle(
   return scores
 
 
-def expected(
-  source: str | os.PathLike | cues.Simulation,
-  clip_ids: Iterable[str] | None = None,
-) -> dict[str, float]:
-  """The UAR of Bayes' rule before the cues are drawn: its mean over draws.
-
-  Args:
-    source: the directory of a simulated corpus, or its cues.
-    clip_ids: only the classes of these clips count; all of them when None.
-
-  Returns:
-    As `oracle`.
-  """
-  simulation, clips = _select(source, clip_ids)
-  classes = sorted({clip.emotion for clip in clips})
-  known = [cues.FLAT, *(e for e in simulation.emotions if e != 'neutral')]
-  voices = [
-    likelihood(cue, simulation.emotions, simulation.voice_evidence)
-    for cue in known
-  ]
-  faces = [
-    likelihood(cue, simulation.emotions, simulation.face_evidence)
-    for cue in known
-  ]
-  scores = {}
-  for modality in MODALITIES:
-    recall = np.zeros(len(simulation.emotions))
-    for voice, voice_given in zip(known, voices, strict=True):
-      for face, face_given in zip(known, faces, strict=True):
-        decision = decide(simulation, voice, face, modality)
-        recall[decision] += voice_given[decision] * face_given[decision]
-    scores[modality] = float(
-      np.mean([recall[simulation.emotions.index(e)] for e in classes])
-    )
-  return scores
-
-
 def _select(source, clip_ids):
   if not isinstance(source, cues.Simulation):
     source = cues.load(source)

@@ -1,7 +1,7 @@
 """Optimisers: schedules, decay by layer, clipping, freezing by name."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -212,6 +212,71 @@ def make_multipliers(
     elif rest and rest[0] in EMBEDDINGS:
       multipliers[name] = layer_decay ** (depth + 1)
   return multipliers
+
+
+def hold_blocks(
+  tx: optax.GradientTransformation,
+  params: Any,
+  frozen_blocks: Mapping[str, int],
+) -> optax.GradientTransformation:
+  """Keeps an optimiser from blocks that are not trained.
+
+  They have no gradient, and would still decay.
+
+  Args:
+    tx: the optimiser; its state stays as it is.
+    params: a nested dict, its first level the parts of the model.
+    frozen_blocks: number of blocks, from the first, by tower.
+  """
+  if not any(frozen_blocks.values()):
+    return tx
+  hold = scale_by_name(find_trained(params, frozen_blocks))
+
+  def update(grads, state, params=None):
+    updates, state = tx.update(grads, state, params)
+    return hold.update(updates, optax.EmptyState())[0], state
+
+  return optax.GradientTransformation(tx.init, update)
+
+
+def find_trained(
+  params: Any, frozen_blocks: Mapping[str, int]
+) -> dict[str, np.ndarray | float]:
+  """1 by the name of a leaf, and 0 in frozen blocks and what embeds for them.
+
+  Blocks are leaves stacked under `blocks`, which have one number a layer,
+  [L, 1, ...], or parts of the tower called `blocks_<number>`, in the order of
+  their numbers.
+
+  Args:
+    params: a nested dict, its first level the parts of the model.
+    frozen_blocks: number of blocks, from the first, by tower.
+  """
+  trained = {}
+  for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
+    name = mesh_lib.name_of(path)
+    tower, *rest = name.split('/')
+    count = frozen_blocks.get(tower, 0)
+    trained[name] = 1.0
+    if not count or not rest:
+      continue
+    if is_stacked(name):
+      shape = (-1,) + (1,) * (len(leaf.shape) - 1)
+      layers = np.arange(leaf.shape[0])
+      trained[name] = (layers >= count).astype(np.float32).reshape(shape)
+    elif rest[0] in EMBEDDINGS or rest[0] in find_blocks(params[tower])[:count]:
+      trained[name] = 0.0
+  return trained
+
+
+def find_blocks(tower: Mapping[str, Any]) -> list[str]:
+  """Names of a tower's blocks that are not stacked, in their order."""
+  numbers = {
+    name: tuple(map(int, name.split('_')[1:]))
+    for name in tower
+    if re.fullmatch(r'blocks(_\d+)+', name)
+  }
+  return sorted(numbers, key=numbers.get)
 
 
 def scale_by_name(

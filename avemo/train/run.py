@@ -153,6 +153,11 @@ def make_run(config: Mapping[str, Any], dataset: Any | None = None) -> Run:
   (loss,) = settings.split(
     'loss', config.get('loss', {}), ('class_weights', 'label_smoothing')
   )
+  if feed.balanced and loss.get('class_weights'):
+    raise errors.AvemoError(
+      'config: data.balanced and loss.class_weights correct for rare classes '
+      'twice over: leave one of them out'
+    )
   if models.has_own_loss(restore.find_model(config['model'])):
     check_own_loss(config)
   adjust, rate, own = settings.split(
@@ -175,7 +180,14 @@ def make_run(config: Mapping[str, Any], dataset: Any | None = None) -> Run:
   )['params']
   towers = optim.find_frozen_towers(params, adjust.get('freeze', ()))
   model = make_model(tuple(t for t in towers if t in feed.options.use))
-  tx = optim.make_optimizer(params, learning_rate, **adjust)
+  tx = optim.hold_blocks(
+    optim.make_optimizer(params, learning_rate, **adjust),
+    params,
+    {
+      name: config['model'].get(name, {}).get('frozen_blocks', 0)
+      for name in feed.options.use
+    },
+  )
   choice, mode = make_choice(config, feed)
   init = make_init(model, tx, feed.options, seed, own.get('ema', 0), mode)
   shapes = jax.eval_shape(init)
@@ -296,11 +308,12 @@ def make_choice(
 def check_own_loss(config: Mapping[str, Any]) -> None:
   """Raises an AvemoError for options that such a model has no use for."""
   name = config['model']['name']
-  used = [k for k, v in config.get('loss', {}).items() if v]
+  used = [f'loss.{k}' for k, v in config.get('loss', {}).items() if v]
+  used += ['data.balanced'] if config['data'].get('balanced') else []
   if used:
     raise errors.AvemoError(
-      f'config: {name} measures its own loss and has no use for '
-      f'loss.{used[0]}; leave it out'
+      f'config: {name} measures its own loss and has no use for {used[0]}; '
+      'leave it out'
     )
   control = config.get('control', {})
   found = control.get('metric', restore.DEFAULT_METRIC), control.get('mode')
