@@ -30,16 +30,27 @@ VARIANTS = types.MappingProxyType(
 # Heads are 64 wide, but for the largest models of XLS-R.
 WIDE_HEADS = types.MappingProxyType({1280: 16, 1920: 16})
 
-# What a config.json may say, and what this tower computes.
+EPSILON = 1e-5
+
+# What a config may say, and what this tower computes.
 FIXED = types.MappingProxyType(
   {
     'conv_kernel': [10, 3, 3, 3, 3, 2, 2],
     'conv_stride': [5, 2, 2, 2, 2, 2, 2],
     'feat_extract_activation': 'gelu',
     'hidden_act': 'gelu',
-    'layer_norm_eps': 1e-5,
+    'layer_norm_eps': EPSILON,
     'use_weighted_layer_sum': False,
     'pooling_mode': 'mean',
+  }
+)
+
+# fairseq's arguments that no tensor tells.
+ARGUMENTS = types.MappingProxyType(
+  {
+    'num_attention_heads': 'encoder_attention_heads',
+    'do_stable_layer_norm': 'layer_norm_first',
+    'hidden_act': 'activation_fn',
   }
 )
 
@@ -86,15 +97,14 @@ def plan(source: readers.Source) -> plans.Plan:
 
   Args:
     source: names of transformers or fairseq; a config.json beside the file is
-      believed, without one the tensors decide.
+      believed, as are fairseq's arguments in it; without, the tensors decide.
 
   Raises:
     AvemoError: the file is not one of Wav2Vec2, or its config asks for what
       the tower does not compute.
   """
   tensors = rules.rename(source.tensors, RENAMES)
-  config = dict(source.config)
-  check_config(config, source.path)
+  config = read_config(source)
   audio = read_geometry(tensors, config, source.path)
   head = read_head(tensors, config)
   num_heads = audio['num_heads']
@@ -120,14 +130,24 @@ def plan(source: readers.Source) -> plans.Plan:
   )
 
 
-def check_config(config: Mapping[str, Any], path: Any) -> None:
-  """Raises an AvemoError for a config that the tower does not follow."""
+def read_config(source: readers.Source) -> dict[str, Any]:
+  """The config beside the file, or what fairseq's arguments in it say.
+
+  Raises:
+    AvemoError: it asks for what the tower does not compute.
+  """
+  config = {
+    name: source.attributes[f'args.{argument}']
+    for name, argument in ARGUMENTS.items()
+    if f'args.{argument}' in source.attributes
+  } | source.config
   for name, value in FIXED.items():
     if config.get(name, value) != value:
       raise errors.AvemoError(
-        f'{path}: its config.json has {name}={config[name]!r}; this tower '
+        f'{source.path}: its config has {name}={config[name]!r}; this tower '
         f'computes with {value!r} alone'
       )
+  return config
 
 
 def read_geometry(
@@ -167,6 +187,7 @@ def read_geometry(
     'post_norm': not stable,
     'position_taps': taps,
     'position_groups': width // inside,
+    'epsilon': EPSILON,
   }
 
 
