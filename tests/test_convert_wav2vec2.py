@@ -14,7 +14,7 @@ from flax import linen as nn
 
 from avemo import errors
 from avemo.audio import waveform
-from avemo.convert import readers, rules, wav2vec2
+from avemo.convert import readers, rules, wav2vec2, wav2vec2_heads
 from avemo.models import emotion, layers
 from avemo.models import wav2vec2 as towers
 
@@ -346,7 +346,7 @@ def test_published_figures_are_checked_by_name():
     return lambda batch: batches.append(batch) or outputs
 
   checks = wav2vec2.verify(answer(published))
-  assert [check[0].split()[0] for check in checks] == list(wav2vec2.DIMENSIONS)
+  assert [check[0].split()[0] for check in checks] == list(wav2vec2_heads.DIMENSIONS)
   assert all(ok for *_, ok in checks)
   assert batches[0]['speech'].shape == (1, 16_000)
   swapped = published | {'valence_arousal': np.array([[0.5460754, 0.40431657]])}

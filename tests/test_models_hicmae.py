@@ -117,6 +117,7 @@ def test_wrong_options_are_named():
     ({'head': {'squish': 1}}, "did you mean 'squash'"),
     ({'features': {'front_end': 'filterbank', 'n_fft': 2}}, "option 'n_fft'"),
     ({'augment': {'flop': {}}}, "nearest is 'flip'"),
+    ({'augment': {'tempo': {}}}, 'no use for augment.tempo'),
   ):
     with pytest.raises(errors.AvemoError, match=match):
       hicmae.HiCMAE(num_classes=2, **fields)

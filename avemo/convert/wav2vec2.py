@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from avemo import errors
-from avemo.convert import plans, readers, rules
+from avemo.convert import plans, readers, rules, wav2vec2_heads
 
 FAMILY = 'wav2vec2'
 LICENCE = (
@@ -53,8 +53,6 @@ ARGUMENTS = types.MappingProxyType(
     'hidden_act': 'activation_fn',
   }
 )
-
-DIMENSIONS = ('arousal', 'dominance', 'valence')
 
 # fairseq's names, older torch's weight norm, and prefixes; in this order.
 RENAMES = (
@@ -106,13 +104,13 @@ def plan(source: readers.Source) -> plans.Plan:
   tensors = rules.rename(source.tensors, RENAMES)
   config = read_config(source)
   audio = read_geometry(tensors, config, source.path)
-  head = read_head(tensors, config)
+  head = wav2vec2_heads.read_head(tensors, config)
   num_heads = audio['num_heads']
   model = {
     'use': ('audio',),
     'audio': audio,
-    'heads': head['heads'],
-    'head': head['options'],
+    'heads': head.outputs,
+    'head': dict(head.options),
   }
   return plans.Plan(
     tensors=tensors,
@@ -120,13 +118,13 @@ def plan(source: readers.Source) -> plans.Plan:
       *(rules.Rule(name, None) for name in UNUSED),
       *make_extractor_rules(audio),
       *make_block_rules(num_heads),
-      *head['rules'],
+      *head.rules,
     ),
     model=model,
-    num_classes=len(head['classes']),
-    classes=head['classes'],
-    clip={'sample_rate': 16_000} | head['clip'],
-    fresh=() if head['rules'] else ('head',),
+    num_classes=len(head.classes),
+    classes=head.classes,
+    clip={'sample_rate': 16_000, **head.clip},
+    fresh=() if head.rules else ('head',),
   )
 
 
@@ -191,54 +189,6 @@ def read_geometry(
   }
 
 
-def read_head(
-  tensors: Mapping[str, Any], config: Mapping[str, Any]
-) -> dict[str, Any]:
-  """What stands on the tower: the heads, their rules and their classes."""
-  labels = config.get('id2label') or {}
-  labels = tuple(labels[k] for k in sorted(labels, key=int))
-  found = {'heads': ('emotion',), 'options': {}, 'rules': (), 'classes': ()}
-  found['clip'] = {}
-  if 'classifier.dense.weight' in tensors:
-    name = next(
-      (
-        n for n in ('out_proj', 'output') if f'classifier.{n}.weight' in tensors
-      ),
-      'out_proj',
-    )
-    out = f'classifier.{name}'
-    hidden = len(tensors['classifier.dense.weight'])
-    found['options'] = {'hidden': hidden, 'squash': False}
-    found['rules'] = make_dense_rules('classifier.dense', 'hidden')
-    size = np.shape(tensors.get(f'{out}.weight', ()))[:1]
-    if size == (3,) and set(labels or DIMENSIONS) == set(DIMENSIONS):
-      found['heads'] = ('valence_arousal', 'dominance')
-      found['clip'] = {'range': (0, 1)}
-      found['rules'] += make_dimension_rules(out, labels or DIMENSIONS)
-      return found
-    found['rules'] += make_dense_rules(out, 'emotion')
-    found['classes'] = name_classes(labels, size)
-  elif 'classifier.weight' in tensors:
-    names = ('projector.weight', 'projector.bias')
-    names += ('classifier.weight', 'classifier.bias')
-    target = 'head/audio/emotion/'
-    found['rules'] = (
-      rules.Rule(names, (target + 'kernel', target + 'bias'), fold_projector),
-    )
-    size = np.shape(tensors['classifier.weight'])[:1]
-    found['classes'] = name_classes(labels, size)
-  return found
-
-
-def name_classes(
-  labels: tuple[str, ...], size: tuple[int, ...]
-) -> tuple[str, ...]:
-  """The labels, or numbers where the config has none for this head."""
-  if size and len(labels) != size[0]:
-    return tuple(f'class_{number}' for number in range(size[0]))
-  return labels
-
-
 def make_extractor_rules(audio: Mapping[str, Any]) -> tuple[rules.Rule, ...]:
   """Rules for what is before the transformer's blocks, and its own norm."""
   conv = 'feature_extractor.conv_layers.{i}.conv.'
@@ -298,36 +248,6 @@ def make_block_rules(num_heads: int) -> tuple[rules.Rule, ...]:
   return tuple(made)
 
 
-def make_dense_rules(name: str, target: str) -> tuple[rules.Rule, ...]:
-  """Rules for one dense layer of the head."""
-  target = f'head/audio/{target}'
-  return (
-    rules.Rule(f'{name}.weight', f'{target}/kernel', rules.transpose),
-    rules.Rule(f'{name}.bias', f'{target}/bias'),
-  )
-
-
-def make_dimension_rules(
-  name: str, order: tuple[str, ...]
-) -> tuple[rules.Rule, ...]:
-  """Rules for one layer with the three dimensions in the order given."""
-  rows = [order.index('valence'), order.index('arousal')]
-  row = [order.index('dominance')]
-  targets = 'head/audio/valence_arousal/', 'head/audio/dominance/'
-  return (
-    rules.Rule(
-      f'{name}.weight',
-      tuple(f'{target}kernel' for target in targets),
-      lambda weight: (weight[rows].T, weight[row].T),
-    ),
-    rules.Rule(
-      f'{name}.bias',
-      tuple(f'{target}bias' for target in targets),
-      lambda bias: (bias[rows], bias[row]),
-    ),
-  )
-
-
 def fold_weight_norm(length: np.ndarray, direction: np.ndarray) -> np.ndarray:
   """The kernel of a weight-normed convolution.
 
@@ -342,22 +262,6 @@ def fold_weight_norm(length: np.ndarray, direction: np.ndarray) -> np.ndarray:
   norm = np.sqrt(np.square(direction).sum((0, 1), keepdims=True))
   kernel = np.asarray(length, np.float64) * direction / norm
   return rules.conv(kernel.astype(np.float32))
-
-
-def fold_projector(
-  inner: np.ndarray,
-  inner_bias: np.ndarray,
-  outer: np.ndarray,
-  outer_bias: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-  """Two dense layers with nothing but a mean between them, as one.
-
-  Returns:
-    The kernel [D, C] and the bias [C], float32.
-  """
-  inner, outer = np.asarray(inner, np.float64), np.asarray(outer, np.float64)
-  bias = outer @ inner_bias + outer_bias
-  return (outer @ inner).T.astype(np.float32), bias.astype(np.float32)
 
 
 def verify(
@@ -399,5 +303,6 @@ def verify(
       found[name],
       bool(abs(found[name] - value) <= 1e-4),
     )
-    for name, value in zip(DIMENSIONS, expected, strict=True)
+    for name, value in zip(
+      wav2vec2_heads.DIMENSIONS, expected, strict=True)
   ]
