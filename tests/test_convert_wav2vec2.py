@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import pytest
 from flax import linen as nn
+from safetensors import numpy as safetensors_numpy
 
 from avemo import errors
 from avemo.audio import waveform
@@ -113,6 +114,15 @@ def test_tokens_and_dimensions_equal_transformers(style):
   np.testing.assert_allclose(found[:, 0], valence, atol=1e-5)
   np.testing.assert_allclose(found[:, 1], arousal, atol=1e-5)
   np.testing.assert_allclose(outputs['dominance'][:, 0], dominance, atol=1e-5)
+
+
+def test_a_file_on_disk_is_the_same_model(tmp_path):
+  source = make_source('robust')
+  path = tmp_path / 'model.safetensors'
+  safetensors_numpy.save_file(dict(source.tensors), path)
+  (tmp_path / 'config.json').write_text(json.dumps(source.config))
+  _, params = load(readers.read(path))
+  jax.tree.map(np.testing.assert_array_equal, params, load(source)[1])
 
 
 @pytest.mark.parametrize('style', STYLES)
@@ -346,7 +356,9 @@ def test_published_figures_are_checked_by_name():
     return lambda batch: batches.append(batch) or outputs
 
   checks = wav2vec2.verify(answer(published))
-  assert [check[0].split()[0] for check in checks] == list(wav2vec2_heads.DIMENSIONS)
+  assert [check[0].split()[0] for check in checks] == list(
+    wav2vec2_heads.DIMENSIONS
+  )
   assert all(ok for *_, ok in checks)
   assert batches[0]['speech'].shape == (1, 16_000)
   swapped = published | {'valence_arousal': np.array([[0.5460754, 0.40431657]])}

@@ -303,6 +303,5 @@ def verify(
       found[name],
       bool(abs(found[name] - value) <= 1e-4),
     )
-    for name, value in zip(
-      wav2vec2_heads.DIMENSIONS, expected, strict=True)
+    for name, value in zip(wav2vec2_heads.DIMENSIONS, expected, strict=True)
   ]
