@@ -355,7 +355,6 @@ def find_first_difference(
     for name, value in state['intermediates'].items()
     if '__call__' in value
   }
-  own['positions'] = own.get('positions')
   pairs = []
   for name, (_, output) in made.items():
     if 'conv_layers' in name:
