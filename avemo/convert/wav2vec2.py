@@ -118,13 +118,13 @@ def plan(source: readers.Source) -> plans.Plan:
       *(rules.Rule(name, None) for name in UNUSED),
       *make_extractor_rules(audio),
       *make_block_rules(num_heads),
-      *head.rules,
+      *head.table,
     ),
     model=model,
     num_classes=len(head.classes),
     classes=head.classes,
     clip={'sample_rate': 16_000, **head.clip},
-    fresh=() if head.rules else ('head',),
+    fresh=() if head.table else ('head',),
   )
 
 

@@ -19,14 +19,14 @@ class Head(NamedTuple):
   Attributes:
     outputs: names of the model's heads.
     options: of the heads.
-    rules: for their tensors; none where they start fresh.
+    table: rules for their tensors; none where they start fresh.
     classes: names of the classes, where there are.
     clip: what else the plan says of a clip.
   """
 
   outputs: tuple[str, ...] = ('emotion',)
   options: Mapping[str, Any] = types.MappingProxyType({})
-  rules: tuple[rules.Rule, ...] = ()
+  table: tuple[rules.Rule, ...] = ()
   classes: tuple[str, ...] = ()
   clip: Mapping[str, Any] = types.MappingProxyType({})
 
@@ -62,7 +62,7 @@ def read_deep_head(tensors: Mapping[str, Any], labels: tuple[str, ...]) -> Head:
     )
   return Head(
     options=options,
-    rules=hidden + make_dense_rules(out, 'emotion'),
+    table=hidden + make_dense_rules(out, 'emotion'),
     classes=name_classes(labels, size),
   )
 
@@ -75,7 +75,7 @@ def read_linear_head(
   targets = [f'head/audio/emotion/{x}' for x in ('kernel', 'bias')]
   rule = rules.Rule(tuple(sources), tuple(targets), fold_projector)
   size = np.shape(tensors['classifier.weight'])[:1]
-  return Head(rules=(rule,), classes=name_classes(labels, size))
+  return Head(table=(rule,), classes=name_classes(labels, size))
 
 
 def name_classes(
