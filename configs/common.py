@@ -81,6 +81,13 @@ def default() -> ml_collections.ConfigDict:
     'dropout': 0.0,
     'dtype': 'float32',
   }
+  # Towers from a training run's workdir or from converted weights.
+  config.init = {
+    'video': config_dict.placeholder(str),
+    'audio': config_dict.placeholder(str),
+    'checkpoint': 'best',
+    'skip': (),
+  }
   config.loss = {
     'label_smoothing': 0.0,
     'class_weights': config_dict.placeholder(str),

@@ -13,11 +13,11 @@ import small_dataset
 SECONDS_A_STEP = 0.05
 
 
-def make_dataset(**columns):
+def make_dataset(frames=0, **columns):
   words = itertools.cycle(small_dataset.EMOTIONS)
   return small_dataset.make_dataset(
     (
-      small_dataset.Clip(emotion=next(words), frames=0, samples=2000)
+      small_dataset.Clip(emotion=next(words), frames=frames, samples=2000)
       for _ in range(30)
     ),
     **columns,
@@ -50,6 +50,34 @@ def make_config(**sections):
     'control': {'evaluate_every': 2, 'plateau_patience': 1},
     'checkpoint': {'every': 3},
   }
+  return merge(config, sections)
+
+
+def make_pretraining_config(**sections):
+  """Nothing but masks is drawn; parts of a batch, an average, its own loss."""
+  tower = {'variant': 'tiny', 'width': 16, 'depth': 2, 'num_heads': 2}
+  config = make_config(
+    data={'frames': 2, 'size': 32},
+    optim={'lr': 3e-3, 'accumulate': 2},
+    control={'metric': 'val/loss', 'mode': 'min'},
+  )
+  config |= {
+    'data': config['data'] | {'batch_size': 16},
+    'augment': {},
+    'model': {
+      'name': 'videomae_pretraining',
+      'use': ('video',),
+      'video': tower | {'remat': False},
+      'decoder': {'width': 16, 'depth': 1, 'num_heads': 2, 'remat': False},
+      'mask_ratio': 0.5,
+    },
+    'loss': {},
+  }
+  return merge(config, sections)
+
+
+def merge(config, sections):
+  """The config with some keys of some sections set."""
   for name, value in sections.items():
     if isinstance(value, dict):
       value = config.get(name, {}) | value

@@ -12,6 +12,7 @@ from avemo.train import run
 
 ROOT = pathlib.Path(__file__).parent.parent
 FORMS = {
+  'pretrain_crema_d': ('', 'size=small', 'size=base,fold=1'),
   'tiny_crema_d': ('', 'system=late', 'system=audio', 'system=video,fold=2'),
 }
 

@@ -119,4 +119,3 @@ def check_name(name: object):
       f'a tensor is named by a {type(name).__name__} that is no name; use a '
       'file from its publisher'
     )
-

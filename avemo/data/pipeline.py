@@ -47,6 +47,7 @@ def train_batches(
   balanced: bool = False,
   soft_labels: str | None = None,
   shuffle_labels_seed: int | None = None,
+  unlabelled: bool = False,
 ) -> 'Batches':
   """Endless shuffled batches of this host, from batch `first_step` on.
 
@@ -69,6 +70,7 @@ def train_batches(
       votes keeps its label.
     shuffle_labels_seed: deal the labels out anew, for a control that must
       end at chance.
+    unlabelled: take records without a label as well.
 
   Returns:
     Iterator over dicts of arrays [B / num_hosts, ...]; close it at the end.
@@ -78,11 +80,12 @@ def train_batches(
   """
   table = make_table(dataset, labels, soft_labels=soft_labels)
   records = keep_usable(dataset, records, options)
-  records = records[table.target[records].sum(-1) > 0]
+  if not unlabelled:
+    records = records[table.target[records].sum(-1) > 0]
   if not len(records):
     raise errors.AvemoError(
-      f'{dataset.name}: none of the training clips has a label and '
-      f'{" or ".join(options.use)}'
+      f'{dataset.name}: none of the training clips has '
+      f'{"" if unlabelled else "a label and "}{" or ".join(options.use)}'
     )
   if shuffle_labels_seed is not None:
     table = deal_labels(table, records, shuffle_labels_seed)

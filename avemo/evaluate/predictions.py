@@ -14,7 +14,7 @@ from avemo.data.clips import ClipOptions
 from avemo.data.labels import LabelSpace
 from avemo.runtime import mesh as mesh_lib
 
-PredictStep = Callable[[Any, Mapping[str, jax.Array]], dict[str, jax.Array]]
+Step = Callable[[Any, Mapping[str, jax.Array]], dict[str, jax.Array]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +24,8 @@ class RecordPredictions:
   Attributes:
     record: rows of the index, int64 [N].
     probabilities: float64 [N, C], the mean over the views; 0 for classes that
-      the corpus does not annotate.
+      the corpus does not annotate, and throughout for a record that lacks
+      every modality in use: nothing can be said of it.
     emotion: int32 [N], the labels; -1 where there is none.
   """
 
@@ -38,16 +39,21 @@ class RecordPredictions:
     return self.probabilities.argmax(-1)
 
   @property
+  def answered(self) -> np.ndarray:
+    """Whether a record held anything to judge by, bool [N]."""
+    return self.probabilities.sum(-1) > 0
+
+  @property
   def loss(self) -> float:
     """Mean cross entropy of the labelled records; NaN where none is."""
-    labelled = self.emotion >= 0
+    labelled = (self.emotion >= 0) & self.answered
     if not labelled.any():
       return float('nan')
     given = self.probabilities[labelled, self.emotion[labelled]]
     return float(-np.log(np.maximum(given, 1e-12)).mean())
 
 
-def make_predict_step(model: Any, mesh: jax.sharding.Mesh) -> PredictStep:
+def make_predict_step(model: Any, mesh: jax.sharding.Mesh) -> Step:
   """From variables and a batch to its probabilities, on every host.
 
   Args:
@@ -65,14 +71,36 @@ def make_predict_step(model: Any, mesh: jax.sharding.Mesh) -> PredictStep:
     # Where no class is valid, softmax would be 0 / 0.
     some = batch['class_mask'].any(-1, keepdims=True)
     probabilities = jax.nn.softmax(jnp.where(some, kept, 0.0), axis=-1)
+    present = batch['has_video'] | batch['has_audio']
+    probabilities = jnp.where(present[:, None], probabilities, 0.0)
     names = ('record', 'view', 'mask', 'emotion')
     return {'probabilities': probabilities} | {n: batch[n] for n in names}
 
   return jax.jit(predict, out_shardings=mesh_lib.replicated(mesh))
 
 
+def make_loss_step(model: Any, mesh: jax.sharding.Mesh) -> Step:
+  """From variables and a batch to the losses that the model measures itself.
+
+  Args:
+    model: `apply(variables, batch, train=False)` gives a dict with `loss` [B].
+    mesh: over which batches are sharded.
+
+  Returns:
+    A jitted function; its dict holds `loss` float32 [B], and `has_video`,
+    `has_audio`, `record`, `view` and `mask` [B] of the batch.
+  """
+
+  def measure(variables, batch):
+    outputs = model.apply(variables, batch, train=False)
+    names = ('has_video', 'has_audio', 'record', 'view', 'mask')
+    return {'loss': outputs['loss']} | {n: batch[n] for n in names}
+
+  return jax.jit(measure, out_shardings=mesh_lib.replicated(mesh))
+
+
 def predict_records(
-  predict_step: PredictStep,
+  predict_step: Step,
   variables: Any,
   dataset: Any,
   records: Sequence[int],
@@ -103,11 +131,71 @@ def predict_records(
   Returns:
     The same on every host.
   """
-  mesh_lib.check_batch_size(batch_size, mesh)
   records = np.asarray(records, np.int64)
   if not len(records):
     empty = np.zeros((0, len(labels)))
     return RecordPredictions(records, empty, np.zeros(0, np.int32))
+  found = _apply_step(
+    predict_step,
+    variables,
+    dataset,
+    records,
+    labels,
+    options=options,
+    batch_size=batch_size,
+    mesh=mesh,
+    views=views,
+    workers=workers,
+    progress=progress,
+  )
+  return average_views(found, records, views)
+
+
+def measure_loss(
+  loss_step: Step,
+  variables: Any,
+  dataset: Any,
+  records: Sequence[int],
+  labels: LabelSpace,
+  **options: Any,
+) -> float:
+  """The mean of a model's own losses over the records that hold anything.
+
+  Args:
+    loss_step: from `make_loss_step`.
+    variables: of the model.
+    dataset: with `source`, `index` and `emotions`.
+    records: rows of the index, at least one; labels are not needed.
+    labels: the classes of the dataset.
+    **options: as of `predict_records`.
+
+  Returns:
+    The same on every host; NaN where no record holds anything.
+  """
+  found = _apply_step(loss_step, variables, dataset, records, labels, **options)
+  # In one order, so that the sum does not depend on the batches.
+  order = np.lexsort((found['view'], found['record']))
+  present = (found['has_video'] | found['has_audio'])[order]
+  losses = found['loss'][order][present].astype(np.float64)
+  return float(losses.mean()) if len(losses) else float('nan')
+
+
+def _apply_step(
+  step: Step,
+  variables: Any,
+  dataset: Any,
+  records: Sequence[int],
+  labels: LabelSpace,
+  *,
+  options: ClipOptions,
+  batch_size: int,
+  mesh: jax.sharding.Mesh,
+  views: int = 1,
+  workers: int = 0,
+  progress: Callable[[int], None] | None = None,
+) -> dict[str, np.ndarray]:
+  """What a step says of every view of every record, padding left out."""
+  mesh_lib.check_batch_size(batch_size, mesh)
   count = pipeline.count_eval_batches(len(records), batch_size, views)
   batches = pipeline.eval_batches(
     dataset,
@@ -124,15 +212,14 @@ def predict_records(
   rows = []
   try:
     for batch in batches:
-      found = predict_step(variables, mesh_lib.shard_batch(batch, mesh))
+      found = step(variables, mesh_lib.shard_batch(batch, mesh))
       found = jax.device_get(found)
       rows.append({k: v[found['mask']] for k, v in found.items()})
       if progress:
         progress(int(found['mask'].sum()))
   finally:
     batches.close()
-  found = {k: np.concatenate([row[k] for row in rows]) for k in rows[0]}
-  return average_views(found, records, views)
+  return {k: np.concatenate([row[k] for row in rows]) for k in rows[0]}
 
 
 def average_views(
@@ -158,6 +245,9 @@ def average_views(
       'views; records must be different'
     )
   probabilities = found['probabilities'][order].astype(np.float64)
-  probabilities = probabilities.reshape(len(records), views, -1).mean(1)
+  probabilities = probabilities.reshape(len(records), views, -1)
+  # A view may lack what others hold.
+  present = (probabilities.sum(-1) > 0).sum(1)
+  probabilities = probabilities.sum(1) / np.maximum(present, 1)[:, None]
   emotion = found['emotion'][order][::views].astype(np.int32)
   return RecordPredictions(records, probabilities[rank], emotion[rank])

@@ -9,10 +9,11 @@ from typing import Any
 
 import jax
 
-from avemo import errors
+from avemo import errors, models
+from avemo.data import schema
 from avemo.data.clips import SAMPLE_RATE, ClipOptions
 from avemo.data.labels import LabelSpace
-from avemo.models import MODELS, emotion, layers
+from avemo.models import emotion, layers
 from avemo.runtime import checkpoint as checkpoint_lib
 from avemo.runtime import mesh as mesh_lib
 
@@ -30,6 +31,8 @@ class Restored:
     emotions: what the training corpus annotates.
     options: how a record becomes a clip.
     step: of the checkpoint.
+    dataset: name of the dataset that the run was trained on.
+    dataset_sha256: see `schema.identify`.
     mesh: over all devices, to split batches.
   """
 
@@ -40,6 +43,8 @@ class Restored:
   emotions: tuple[str, ...]
   options: ClipOptions
   step: int
+  dataset: str
+  dataset_sha256: str
   mesh: jax.sharding.Mesh
 
 
@@ -57,48 +62,73 @@ def restore(
   """
   workdir = pathlib.Path(workdir)
   config = read_json(workdir / 'config.json')
+  if models.has_own_loss(find_model(config['model'])):
+    raise errors.AvemoError(
+      f'{workdir}: {config["model"]["name"]} knows no classes; train a '
+      f'classifier from it with config.init.video={workdir}'
+    )
   about = read_json(workdir / 'labels.json')
-  labels = LabelSpace.from_json(about)
-  options = read_options(about['preprocessing'])
+  try:
+    labels = LabelSpace.from_json(about)
+    emotions = tuple(about['emotions'])
+    options = read_options(about['preprocessing'])
+  except (KeyError, TypeError, AttributeError) as error:
+    raise errors.AvemoError(
+      f'{workdir / "labels.json"}: not that of a training run ({error!r})'
+    ) from error
   model = make_model(
     config['model'], num_classes=len(labels), augment=config.get('augment')
   )
   mesh = mesh_lib.make_mesh()
-  control = config.get('control', {})
-  store = checkpoint_lib.Checkpoints(
-    workdir / 'checkpoints',
-    metric=control.get('metric', DEFAULT_METRIC),
-    mode=control.get('mode', 'max'),
-    read_only=True,
-  )
+  store = open_checkpoints(workdir, config)
   step = store.find_step(checkpoint)
   sharding = mesh_lib.replicated(mesh)
   shapes = jax.tree.map(
     lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
     jax.eval_shape(make_init(model, options), jax.random.key(0)),
   )
-  average = 'ema' if config.get('optim', {}).get('ema') else 'params'
+  kept = find_kept(config)
   items = store.restore(
     step,
-    {average: shapes['params'], 'batch_stats': shapes['batch_stats']},
+    {kept: shapes['params'], 'batch_stats': shapes['batch_stats']},
   )
   store.close()
   return Restored(
     config=config,
     model=model,
     variables={
-      'params': items[average],
+      'params': items[kept],
       'batch_stats': items['batch_stats'],
     },
     labels=labels,
-    emotions=tuple(about['emotions']),
+    emotions=emotions,
     options=options,
     step=step,
+    dataset=about.get('dataset', ''),
+    dataset_sha256=about.get('dataset_sha256', ''),
     mesh=mesh,
   )
 
 
 DEFAULT_METRIC = 'val/uar'
+
+
+def open_checkpoints(
+  workdir: pathlib.Path, config: Mapping[str, Any]
+) -> checkpoint_lib.Checkpoints:
+  """The checkpoints of a run, to be read; ranked as the run has."""
+  control = config.get('control', {})
+  return checkpoint_lib.Checkpoints(
+    workdir / 'checkpoints',
+    metric=control.get('metric', DEFAULT_METRIC),
+    mode=control.get('mode', 'max'),
+    read_only=True,
+  )
+
+
+def find_kept(config: Mapping[str, Any]) -> str:
+  """The item of a checkpoint with the parameters that a run stands for."""
+  return 'ema' if config.get('optim', {}).get('ema') else 'params'
 
 
 def make_model(
@@ -119,12 +149,18 @@ def make_model(
   Raises:
     AvemoError: an unknown name or field; names the nearest.
   """
-  options = dict(section)
-  make = layers.choose('model', options.pop('name', 'emotion'), MODELS)
+  make = find_model(section)
+  options = {k: v for k, v in section.items() if k != 'name'}
   options = emotion.check_options('model', make, options)
-  return make(
-    **options, num_classes=num_classes, augment=augment or {}, frozen=frozen
-  )
+  given = {'augment': augment or {}}
+  if not models.has_own_loss(make):
+    given |= {'num_classes': num_classes, 'frozen': frozen}
+  return make(**options, **given)
+
+
+def find_model(section: Mapping[str, Any]) -> type:
+  """The class of a config's section, or an AvemoError."""
+  return layers.choose('model', section.get('name', 'emotion'), models.MODELS)
 
 
 def make_init(model: Any, options: ClipOptions):
@@ -151,6 +187,7 @@ def describe_inputs(
   """What `labels.json` says: label space and preprocessing."""
   return labels.to_json() | {
     'dataset': dataset.name,
+    'dataset_sha256': schema.identify(dataset),
     'corpus': dataset.corpus,
     'emotions': list(dataset.emotions),
     'preprocessing': dataclasses.asdict(options) | {'sample_rate': SAMPLE_RATE},

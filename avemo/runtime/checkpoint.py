@@ -250,6 +250,76 @@ class Checkpoints:
       ) from error
 
 
+def read_shapes(folder: pathlib.Path) -> dict[str, tuple[int, ...]]:
+  """Shapes by name, such as 'video/patch_embed/kernel', of an item's folder.
+
+  Raises:
+    AvemoError: the folder holds no tree of arrays.
+  """
+  with _explained(folder):
+    # Orbax says of an empty folder that it holds nothing at all.
+    metadata = ocp.StandardCheckpointer().metadata(folder.absolute())
+    shapes = _list_shapes(metadata.item_metadata.tree)
+  return shapes
+
+
+def read_arrays(
+  folder: pathlib.Path, wanted: Mapping[str, jax.ShapeDtypeStruct]
+) -> dict[str, jax.Array]:
+  """Some of the arrays of an item's folder; the others are not read.
+
+  Args:
+    folder: holds a tree of arrays, as each item of a checkpoint does.
+    wanted: by name, with shardings and the shapes of `read_shapes`.
+
+  Returns:
+    Arrays by name.
+
+  Raises:
+    AvemoError: the folder is damaged.
+  """
+  if not wanted:
+    return {}
+  tree = nest(wanted)
+  with _explained(folder), ocp.PyTreeCheckpointer() as checkpointer:
+    restored = checkpointer.restore(
+      folder.absolute(),
+      args=ocp.args.PyTreeRestore(
+        item=tree,
+        restore_args=ocp.checkpoint_utils.construct_restore_args(tree),
+        partial_restore=True,
+      ),
+    )
+  leaves = jax.tree_util.tree_flatten_with_path(restored)[0]
+  return {
+    jax.tree_util.keystr(path, simple=True, separator='/'): leaf
+    for path, leaf in leaves
+  }
+
+
+def nest(leaves: Mapping[str, Any]) -> dict[str, Any]:
+  """A nested dict of leaves whose names have slashes between the keys."""
+  tree: dict[str, Any] = {}
+  for name, leaf in leaves.items():
+    *parents, last = name.split('/')
+    branch = tree
+    for key in parents:
+      branch = branch.setdefault(key, {})
+    branch[last] = leaf
+  return tree
+
+
+@contextlib.contextmanager
+def _explained(folder: pathlib.Path) -> Iterator[None]:
+  try:
+    yield
+  except Exception as error:
+    reason = ' '.join(str(error).split())[:300] or type(error).__name__
+    raise errors.AvemoError(
+      f'{folder}: no arrays can be read there ({reason})'
+    ) from error
+
+
 def _list_shapes(tree: Any) -> dict[str, tuple[int, ...]]:
   leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
   return {

@@ -2,26 +2,31 @@
 
 import contextlib
 import dataclasses
+import fcntl
 import importlib.metadata
 import json
 import os
 import pathlib
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
+import numpy as np
 import tqdm
 
 import avemo
-from avemo import errors
+from avemo import errors, models
+from avemo.data import schema
+from avemo.data.labels import LabelSpace
 from avemo.evaluate import page, predictions, restore
 from avemo.metrics import classification
 from avemo.runtime import checkpoint as checkpoint_lib
 from avemo.runtime import distributed, preemption, writers
 from avemo.runtime import mesh as mesh_lib
 from avemo.train import control as control_lib
+from avemo.train import init as init_lib
 from avemo.train import run as run_lib
 from avemo.train import settings
 from avemo.train import state as state_lib
@@ -76,17 +81,17 @@ def train(
   run_lib.check_sections(config)
   distributed.start(deterministic=config.get('deterministic', False))
   run = run_lib.make_run(config, dataset)
-  say(
-    f'training on {len(run.feed.train)} records, choosing on '
-    f'{len(run.feed.val)}; mesh {dict(run.mesh.shape)} of '
-    f'{jax.devices()[0].device_kind}'
-  )
+  say(describe_feed(run.feed))
+  say(f'mesh {dict(run.mesh.shape)} of {jax.devices()[0].device_kind}')
   with contextlib.ExitStack() as stack:
+    if distributed.is_first():
+      stack.enter_context(lock(workdir))
     store = checkpoint_lib.Checkpoints(workdir / 'checkpoints', **run.keep)
     stack.callback(store.close)
     first_step = store.latest_step() or 0
     if first_step:
       check_same_training(workdir, config)
+      check_same_data(workdir, run.feed.dataset)
     if distributed.is_first():
       write_about(workdir, config, run)
     state = start_state(run, store, first_step)
@@ -237,28 +242,26 @@ class Loop:
 
   def _evaluate(self, state: TrainState, step: int) -> dict[str, float]:
     """Metrics over the validation records."""
-    run = self.run
-    found = predictions.predict_records(
+    run, feed = self.run, self.run.feed
+    has_own_loss = models.has_own_loss(run.model)
+    apply = predictions.predict_records
+    if has_own_loss:
+      apply = predictions.measure_loss
+    found = apply(
       run.predict_step,
       {
         'params': state.ema if run.averages else state.params,
         'batch_stats': state.batch_stats,
       },
-      run.feed.dataset,
-      run.feed.val,
-      run.feed.labels,
-      options=run.feed.options,
-      batch_size=run.feed.batch_size,
+      feed.dataset,
+      feed.val,
+      feed.labels,
+      options=feed.options,
+      batch_size=feed.batch_size,
       mesh=run.mesh,
-      workers=run.feed.workers,
+      workers=feed.workers,
     )
-    counts = classification.confusion(
-      found.emotion, found.prediction, len(run.feed.labels)
-    )
-    metrics = {
-      name: float(compute(counts))
-      for name, compute in classification.METRICS.items()
-    } | {'loss': found.loss}
+    metrics = {'loss': found} if has_own_loss else score(found, feed.labels)
     self._log(step, 'val', metrics)
     say(
       f'step {step}/{run.steps}: '
@@ -272,12 +275,28 @@ class Loop:
     )
 
 
+def score(
+  found: predictions.RecordPredictions, labels: LabelSpace
+) -> dict[str, float]:
+  """The metrics of predictions, and their loss."""
+  answered = np.where(found.answered, found.emotion, -1)
+  counts = classification.confusion(answered, found.prediction, len(labels))
+  metrics = {
+    name: float(compute(counts))
+    for name, compute in classification.METRICS.items()
+  }
+  return metrics | {'loss': found.loss}
+
+
 def start_state(
   run: run_lib.Run, store: checkpoint_lib.Checkpoints, first_step: int
 ) -> TrainState:
   """The state of a checkpoint, or the one before the first step."""
   if not first_step:
-    return run.init()
+    state, lines = init_lib.initialize(run.init(), **run.init_from)
+    for line in lines:
+      say(line)
+    return state
   say(f'resuming at step {first_step}')
   wanted = jax.tree.map(
     lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
@@ -286,6 +305,28 @@ def start_state(
   )
   items = store.restore(first_step, state_lib.to_items(wanted))
   return state_lib.from_items(items, wanted)
+
+
+@contextlib.contextmanager
+def lock(workdir: pathlib.Path) -> Iterator[None]:
+  """Keeps a second run out of a workdir; ends with the process."""
+  try:
+    workdir.mkdir(parents=True, exist_ok=True)
+    # Appending leaves the file as it is.
+    file = open(workdir / '.lock', 'a')
+  except OSError as error:
+    raise errors.AvemoError(
+      f'{workdir}: cannot be written ({error.strerror}); choose another workdir'
+    ) from error
+  with file:
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+      raise errors.AvemoError(
+        f'{workdir}: another process trains there; wait for it, or use another '
+        'workdir'
+      ) from None
+    yield
 
 
 def check_same_training(workdir: pathlib.Path, config: dict[str, Any]) -> None:
@@ -297,6 +338,32 @@ def check_same_training(workdir: pathlib.Path, config: dict[str, Any]) -> None:
       f'{workdir} holds a run of another config: {"; ".join(differences)}; '
       'use another workdir, or that config'
     )
+
+
+def check_same_data(workdir: pathlib.Path, dataset: Any) -> None:
+  """Raises an AvemoError where the run has seen another dataset."""
+  about = restore.read_json(workdir / 'labels.json')
+  old, new = about.get('dataset_sha256'), schema.identify(dataset)
+  if old != new:
+    raise errors.AvemoError(
+      f'{workdir} was trained on {about.get("dataset")} with index '
+      f'{str(old)[:12]}, and {dataset.name} has {new[:12]}: other clips or '
+      'labels; use another workdir, or the data_dir of then'
+    )
+
+
+def describe_feed(feed: Any) -> str:
+  """How many records are trained and chosen on, and how many left out."""
+  text = f'training on {len(feed.train)} records, choosing on {len(feed.val)}'
+  left_out = [
+    f'{count} without {what}'
+    for count, what in (
+      (feed.num_without_input, ' or '.join(feed.options.use)),
+      (feed.num_without_label, 'a label'),
+    )
+    if count
+  ]
+  return text + (f'; left out: {", ".join(left_out)}' if left_out else '')
 
 
 def write_about(

@@ -60,6 +60,12 @@ def weigh_examples(
   return jnp.where(labelled, target @ class_weights, 0.0)
 
 
+def weigh_present(batch: Mapping[str, jax.Array]) -> jax.Array:
+  """Weights [B]: 1, labelled or not; 0 for padding and where all is missing."""
+  present = batch['has_video'] | batch['has_audio']
+  return (present & batch['mask']).astype(jnp.float32)
+
+
 def weigh_classes(kind: str | None, target: np.ndarray) -> np.ndarray:
   """Weights of the classes, float32 [C].
 

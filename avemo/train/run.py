@@ -1,6 +1,7 @@
 """A config made into the parts of a run, before its first step."""
 
 import dataclasses
+import types
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -8,12 +9,13 @@ import jax
 import numpy as np
 
 from avemo import augment as augment_lib
-from avemo import errors
+from avemo import errors, models
 from avemo.data.clips import ClipOptions
 from avemo.evaluate import predictions, restore
 from avemo.runtime import mesh as mesh_lib
 from avemo.train import control as control_lib
 from avemo.train import feed as feed_lib
+from avemo.train import init as init_lib
 from avemo.train import losses, optim, settings
 from avemo.train import step as step_lib
 from avemo.train.state import TrainState
@@ -27,6 +29,7 @@ SECTIONS = (
   'data',
   'augment',
   'model',
+  'init',
   'loss',
   'optim',
   'control',
@@ -36,8 +39,37 @@ SECTIONS = (
 )
 REQUIRED = ('seed', 'steps', 'data', 'model', 'optim')
 
+# Least and greatest values; None is no bound.
+RANGES = types.MappingProxyType(
+  {
+    'seed': (0, 2**31 - 1),
+    'steps': (1, None),
+    'log_every': (1, None),
+    'data.batch_size': (1, None),
+    'data.margin': (0.5, 10),
+    'data.seconds': (0, 600),
+    'data.workers': (0, 1024),
+    'model.dropout': (0, 0.99),
+    'loss.label_smoothing': (0, 1),
+    'optim.accumulate': (1, None),
+    'optim.clip': (0, None),
+    'optim.ema': (0, 0.999999),
+    'optim.layer_decay': (0, 1),
+    'optim.lr': (0, None),
+    'optim.warmup': (0, None),
+    'optim.weight_decay': (0, None),
+    'control.evaluate_every': (1, None),
+    'control.patience': (0, None),
+    'control.plateau_patience': (0, None),
+    'control.plateau_factor': (0, 1),
+    'checkpoint.every': (1, None),
+  }
+)
+
 # Names that an evaluation on validation records measures.
 METRICS = ('val/uar', 'val/war', 'val/f1_macro', 'val/loss')
+# Of which a model that measures its own loss has this one alone.
+OWN_METRIC = 'val/loss'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,8 +95,11 @@ class Run:
     shardings: of the state.
     placement: of the parameters.
     init: jitted; from nothing to the state before the first step.
+    init_from: arguments of `init.initialize`, for what does not start from
+      chance.
     train_step: see `step.make_train_step`.
-    predict_step: see `predictions.make_predict_step`.
+    predict_step: see `predictions.make_predict_step`, or `make_loss_step` for
+      a model that measures its own loss.
     choice: None where nothing is chosen.
     save_every: steps between checkpoints.
     keep: arguments of `Checkpoints`.
@@ -80,8 +115,9 @@ class Run:
   shardings: TrainState
   placement: mesh_lib.Placement
   init: Callable[[], TrainState]
+  init_from: dict[str, Any]
   train_step: Callable[..., Any]
-  predict_step: predictions.PredictStep
+  predict_step: predictions.Step
   choice: Choice | None
   save_every: int
   keep: dict[str, Any]
@@ -94,8 +130,7 @@ def check_sections(config: Mapping[str, Any]) -> None:
   missing = [name for name in REQUIRED if name not in config]
   if missing:
     raise errors.AvemoError(f'config: {missing[0]!r} is missing')
-  if config['steps'] < 1:
-    raise errors.AvemoError(f'config: steps={config["steps"]}: at least 1')
+  settings.check_ranges(config, RANGES)
   augment_lib.check(config.get('augment'))
 
 
@@ -117,6 +152,8 @@ def make_run(config: Mapping[str, Any], dataset: Any | None = None) -> Run:
   (loss,) = settings.split(
     'loss', config.get('loss', {}), ('class_weights', 'label_smoothing')
   )
+  if models.has_own_loss(restore.find_model(config['model'])):
+    check_own_loss(config)
   adjust, rate, own = settings.split(
     'optim',
     config['optim'],
@@ -169,8 +206,13 @@ def make_run(config: Mapping[str, Any], dataset: Any | None = None) -> Run:
     shardings=shardings,
     placement=placement,
     init=jax.jit(init, out_shardings=shardings),
+    init_from=init_lib.check(config.get('init', {})),
     train_step=train_step,
-    predict_step=predictions.make_predict_step(model, mesh),
+    predict_step=(
+      predictions.make_loss_step(model, mesh)
+      if models.has_own_loss(model)
+      else predictions.make_predict_step(model, mesh)
+    ),
     choice=choice,
     save_every=save_every,
     keep=keep,
@@ -184,7 +226,8 @@ def make_feed(
   clip_keys = [f.name for f in dataclasses.fields(ClipOptions)]
   clip_keys.remove('use')
   own = settings.find_keys(feed_lib.make_feed)
-  own = [k for k in own if k not in ('seed', 'options', 'data_dir')]
+  given = ('seed', 'options', 'data_dir', 'unlabelled')
+  own = [k for k in own if k not in given]
   clip, data = settings.split('data', config['data'], clip_keys, own)
   for key in ('name', 'protocol', 'batch_size'):
     if key not in data:
@@ -198,6 +241,7 @@ def make_feed(
     seed=config['seed'],
     options=options,
     data_dir=config.get('data_dir'),
+    unlabelled=models.has_own_loss(restore.find_model(config['model'])),
     **data,
   )
 
@@ -241,9 +285,25 @@ def make_choice(
   if not len(feed.val):
     return None, mode
   every = own.get('evaluate_every', 100)
-  if every < 1:
-    raise errors.AvemoError(f'control.evaluate_every={every}: at least 1')
   return Choice(every, metric, options), mode
+
+
+def check_own_loss(config: Mapping[str, Any]) -> None:
+  """Raises an AvemoError for options that such a model has no use for."""
+  name = config['model']['name']
+  used = [k for k, v in config.get('loss', {}).items() if v]
+  if used:
+    raise errors.AvemoError(
+      f'config: {name} measures its own loss and has no use for '
+      f'loss.{used[0]}; leave it out'
+    )
+  control = config.get('control', {})
+  found = control.get('metric', restore.DEFAULT_METRIC), control.get('mode')
+  if found != (OWN_METRIC, 'min'):
+    raise errors.AvemoError(
+      f'config: {name} has no classes to be right about: set '
+      f"control.metric={OWN_METRIC!r} and control.mode='min'"
+    )
 
 
 def make_keep(
@@ -257,7 +317,5 @@ def make_keep(
     ('every',),
   )
   every = own.get('every', 100)
-  if every < 1:
-    raise errors.AvemoError(f'checkpoint.every={every}: at least 1')
   metric = choice.metric if choice else None
   return every, keep | {'metric': metric, 'mode': mode}

@@ -10,7 +10,7 @@ import optax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from avemo import augment as augment_lib
-from avemo import errors
+from avemo import errors, models
 from avemo.runtime import mesh as mesh_lib
 from avemo.train import losses, optim
 from avemo.train.state import TrainState
@@ -38,7 +38,8 @@ def make_train_step(
   was, to the step number, and says so in its metrics.
 
   Args:
-    model: `apply(variables, batch, train=True)` gives a dict with `emotion`.
+    model: `apply(variables, batch, train=True)` gives a dict with `emotion`,
+      or with `loss` from a model that measures its own.
     tx: the optimiser.
     learning_rate: its schedule.
     shardings: of the state, which keeps them.
@@ -52,8 +53,9 @@ def make_train_step(
     ema: decay of the parameters' average; 0 keeps none.
 
   Returns:
-    From state and batch to the new state and scalars: `loss`, `accuracy`,
-    `grad_norm`, `param_norm`, `update_norm`, `learning_rate`, `finite`.
+    From state and batch to the new state and scalars: `loss`, `accuracy`
+    (not from a model that measures its own loss), `grad_norm`, `param_norm`,
+    `update_norm`, `learning_rate`, `finite`.
   """
   if accumulate > 1 and (augment or {}).get('feature_mixup') is not None:
     raise errors.AvemoError(
@@ -62,6 +64,7 @@ def make_train_step(
     )
   mesh = shardings.step.mesh
   everywhere = mesh_lib.replicated(mesh)
+  has_own_loss = models.has_own_loss(model)
 
   def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
     # The draws of step n depend on the seed and n alone, so that a resumed
@@ -69,7 +72,11 @@ def make_train_step(
     key = jax.random.fold_in(jax.random.key(seed), state.step)
     augment_key, dropout_key = jax.random.split(key)
     batch = augment_lib.augment_inputs(augment_key, dict(batch), augment)
-    weights = losses.weigh_examples(batch, class_weights)
+    weights = (
+      losses.weigh_present(batch)
+      if has_own_loss
+      else losses.weigh_examples(batch, class_weights)
+    )
     # Over the whole batch, so that microbatches of rare classes weigh as they
     # do in one large batch.
     batch = batch | {'share': weights / jnp.maximum(weights.sum(), 1e-9)}
@@ -82,13 +89,16 @@ def make_train_step(
         rngs={'dropout': key},
         mutable=['batch_stats'],
       )
-      each = losses.cross_entropy(
-        outputs['emotion'],
-        part['target'],
-        part['class_mask'],
-        label_smoothing=label_smoothing,
-      )
-      hits = count_hits(outputs['emotion'], part)
+      if has_own_loss:
+        each, hits = outputs['loss'], jnp.int32(0)
+      else:
+        each = losses.cross_entropy(
+          outputs['emotion'],
+          part['target'],
+          part['class_mask'],
+          label_smoothing=label_smoothing,
+        )
+        hits = count_hits(outputs['emotion'], part)
       loss = (part['share'] * each).sum()
       return loss, (updated.get('batch_stats', batch_stats), hits)
 
@@ -101,12 +111,13 @@ def make_train_step(
     params = optax.apply_updates(state.params, updates)
     metrics = {
       'loss': loss,
-      'accuracy': hits / jnp.maximum((weights > 0).sum(), 1),
       'grad_norm': optax.tree.norm(grads),
       'param_norm': optax.tree.norm(params),
       'update_norm': optax.tree.norm(updates),
       'learning_rate': learning_rate(state.step) * scale,
     }
+    if not has_own_loss:
+      metrics['accuracy'] = hits / jnp.maximum((weights > 0).sum(), 1)
     finite = jnp.isfinite(loss)
     for name in ('grad_norm', 'update_norm'):
       finite &= jnp.isfinite(metrics[name])
