@@ -130,6 +130,30 @@ def test_remat_changes_no_gradient(tokens, variables):
   )
 
 
+@pytest.mark.parametrize('post_norm', [False, True])
+def test_every_block_is_collected_across_the_frozen_border(
+  tokens, variables, post_norm
+):
+  encoder = make_encoder(frozen_blocks=2, post_norm=post_norm)
+  every = apply(encoder, variables, tokens, collect=True)
+  assert every.shape == (4, *tokens.shape)
+  for stop in (1, 2, 4):
+    expected = apply(encoder, variables, tokens, stop=stop)
+    np.testing.assert_allclose(every[stop - 1], expected, rtol=1e-5, atol=1e-5)
+  assert not np.allclose(every[0], every[1], atol=0.1)
+
+
+def test_tokens_after_the_end_are_not_attended_to(tokens, variables):
+  num_valid = np.array([2, 5, 1])
+  before = apply(make_encoder(), variables, tokens, num_valid=num_valid)
+  alone = apply(make_encoder(), variables, tokens[:1, :2])
+  np.testing.assert_allclose(before[0, :2], alone[0], rtol=1e-5, atol=1e-5)
+  after = np.arange(5) >= num_valid[:, None]
+  changed = np.where(after[..., None], 9, tokens)
+  found = apply(make_encoder(), variables, changed, num_valid=num_valid)
+  np.testing.assert_array_equal(found[~after], before[~after])
+
+
 def test_program_does_not_grow_with_depth(tokens):
   def count_lines(depth):
     encoder = make_encoder(depth=depth, frozen_blocks=1, drop_path=0.1)

@@ -274,6 +274,19 @@ def test_the_model_reads_samples_and_gives_dimensions():
   assert set(found) == {'valence_arousal', 'dominance'}
 
 
+def test_tokens_join_those_of_video():
+  model = emotion.Emotion(
+    num_classes=2,
+    video={'variant': 'tiny', 'width': 16, 'depth': 2, 'num_heads': 2},
+    audio={'name': 'wav2vec2', **ROBUST},
+    fusion={'kind': 'early', 'early': {'join_at': 1}},
+  )
+  batch = emotion.example_batch(frames=2, size=32, samples=1600)
+  shapes = jax.eval_shape(model.init, jax.random.key(0), batch)['params']
+  assert shapes['fusion']['audio_projection']['kernel'].shape == (32, 16)
+  assert len(shapes['audio']['encoder']['blocks']['fc1']['bias']) == 2
+
+
 def test_options_of_other_readings_are_refused():
   for fields, match in (
     ({'features': {'num_mels': 64}}, 'wav2vec2.* features.num_mels'),

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from avemo import errors
-from avemo.convert import plans, readers, rules
+from avemo.convert import plans, readers, rules, wav2vec2_heads
 
 FAMILY = 'wav2vec2'
 LICENCE = (
@@ -30,20 +30,29 @@ VARIANTS = types.MappingProxyType(
 # Heads are 64 wide, but for the largest models of XLS-R.
 WIDE_HEADS = types.MappingProxyType({1280: 16, 1920: 16})
 
-# What a config.json may say, and what this tower computes.
+EPSILON = 1e-5
+
+# What a config may say, and what this tower computes.
 FIXED = types.MappingProxyType(
   {
     'conv_kernel': [10, 3, 3, 3, 3, 2, 2],
     'conv_stride': [5, 2, 2, 2, 2, 2, 2],
     'feat_extract_activation': 'gelu',
     'hidden_act': 'gelu',
-    'layer_norm_eps': 1e-5,
+    'layer_norm_eps': EPSILON,
     'use_weighted_layer_sum': False,
     'pooling_mode': 'mean',
   }
 )
 
-DIMENSIONS = ('arousal', 'dominance', 'valence')
+# fairseq's arguments that no tensor tells.
+ARGUMENTS = types.MappingProxyType(
+  {
+    'num_attention_heads': 'encoder_attention_heads',
+    'do_stable_layer_norm': 'layer_norm_first',
+    'hidden_act': 'activation_fn',
+  }
+)
 
 # fairseq's names, older torch's weight norm, and prefixes; in this order.
 RENAMES = (
@@ -86,23 +95,22 @@ def plan(source: readers.Source) -> plans.Plan:
 
   Args:
     source: names of transformers or fairseq; a config.json beside the file is
-      believed, without one the tensors decide.
+      believed, as are fairseq's arguments in it; without, the tensors decide.
 
   Raises:
     AvemoError: the file is not one of Wav2Vec2, or its config asks for what
       the tower does not compute.
   """
   tensors = rules.rename(source.tensors, RENAMES)
-  config = dict(source.config)
-  check_config(config, source.path)
+  config = read_config(source)
   audio = read_geometry(tensors, config, source.path)
-  head = read_head(tensors, config)
+  head = wav2vec2_heads.read_head(tensors, config)
   num_heads = audio['num_heads']
   model = {
     'use': ('audio',),
     'audio': audio,
-    'heads': head['heads'],
-    'head': head['options'],
+    'heads': head.outputs,
+    'head': dict(head.options),
   }
   return plans.Plan(
     tensors=tensors,
@@ -110,24 +118,34 @@ def plan(source: readers.Source) -> plans.Plan:
       *(rules.Rule(name, None) for name in UNUSED),
       *make_extractor_rules(audio),
       *make_block_rules(num_heads),
-      *head['rules'],
+      *head.table,
     ),
     model=model,
-    num_classes=len(head['classes']),
-    classes=head['classes'],
-    clip={'sample_rate': 16_000} | head['clip'],
-    fresh=() if head['rules'] else ('head',),
+    num_classes=len(head.classes),
+    classes=head.classes,
+    clip={'sample_rate': 16_000, **head.clip},
+    fresh=() if head.table else ('head',),
   )
 
 
-def check_config(config: Mapping[str, Any], path: Any) -> None:
-  """Raises an AvemoError for a config that the tower does not follow."""
+def read_config(source: readers.Source) -> dict[str, Any]:
+  """The config beside the file, or what fairseq's arguments in it say.
+
+  Raises:
+    AvemoError: it asks for what the tower does not compute.
+  """
+  config = {
+    name: source.attributes[f'args.{argument}']
+    for name, argument in ARGUMENTS.items()
+    if f'args.{argument}' in source.attributes
+  } | source.config
   for name, value in FIXED.items():
     if config.get(name, value) != value:
       raise errors.AvemoError(
-        f'{path}: its config.json has {name}={config[name]!r}; this tower '
+        f'{source.path}: its config has {name}={config[name]!r}; this tower '
         f'computes with {value!r} alone'
       )
+  return config
 
 
 def read_geometry(
@@ -167,55 +185,8 @@ def read_geometry(
     'post_norm': not stable,
     'position_taps': taps,
     'position_groups': width // inside,
+    'epsilon': EPSILON,
   }
-
-
-def read_head(
-  tensors: Mapping[str, Any], config: Mapping[str, Any]
-) -> dict[str, Any]:
-  """What stands on the tower: the heads, their rules and their classes."""
-  labels = config.get('id2label') or {}
-  labels = tuple(labels[k] for k in sorted(labels, key=int))
-  found = {'heads': ('emotion',), 'options': {}, 'rules': (), 'classes': ()}
-  found['clip'] = {}
-  if 'classifier.dense.weight' in tensors:
-    name = next(
-      (
-        n for n in ('out_proj', 'output') if f'classifier.{n}.weight' in tensors
-      ),
-      'out_proj',
-    )
-    out = f'classifier.{name}'
-    hidden = len(tensors['classifier.dense.weight'])
-    found['options'] = {'hidden': hidden, 'squash': False}
-    found['rules'] = make_dense_rules('classifier.dense', 'hidden')
-    size = np.shape(tensors.get(f'{out}.weight', ()))[:1]
-    if size == (3,) and set(labels or DIMENSIONS) == set(DIMENSIONS):
-      found['heads'] = ('valence_arousal', 'dominance')
-      found['clip'] = {'range': (0, 1)}
-      found['rules'] += make_dimension_rules(out, labels or DIMENSIONS)
-      return found
-    found['rules'] += make_dense_rules(out, 'emotion')
-    found['classes'] = name_classes(labels, size)
-  elif 'classifier.weight' in tensors:
-    names = ('projector.weight', 'projector.bias')
-    names += ('classifier.weight', 'classifier.bias')
-    target = 'head/audio/emotion/'
-    found['rules'] = (
-      rules.Rule(names, (target + 'kernel', target + 'bias'), fold_projector),
-    )
-    size = np.shape(tensors['classifier.weight'])[:1]
-    found['classes'] = name_classes(labels, size)
-  return found
-
-
-def name_classes(
-  labels: tuple[str, ...], size: tuple[int, ...]
-) -> tuple[str, ...]:
-  """The labels, or numbers where the config has none for this head."""
-  if size and len(labels) != size[0]:
-    return tuple(f'class_{number}' for number in range(size[0]))
-  return labels
 
 
 def make_extractor_rules(audio: Mapping[str, Any]) -> tuple[rules.Rule, ...]:
@@ -277,36 +248,6 @@ def make_block_rules(num_heads: int) -> tuple[rules.Rule, ...]:
   return tuple(made)
 
 
-def make_dense_rules(name: str, target: str) -> tuple[rules.Rule, ...]:
-  """Rules for one dense layer of the head."""
-  target = f'head/audio/{target}'
-  return (
-    rules.Rule(f'{name}.weight', f'{target}/kernel', rules.transpose),
-    rules.Rule(f'{name}.bias', f'{target}/bias'),
-  )
-
-
-def make_dimension_rules(
-  name: str, order: tuple[str, ...]
-) -> tuple[rules.Rule, ...]:
-  """Rules for one layer with the three dimensions in the order given."""
-  rows = [order.index('valence'), order.index('arousal')]
-  row = [order.index('dominance')]
-  targets = 'head/audio/valence_arousal/', 'head/audio/dominance/'
-  return (
-    rules.Rule(
-      f'{name}.weight',
-      tuple(f'{target}kernel' for target in targets),
-      lambda weight: (weight[rows].T, weight[row].T),
-    ),
-    rules.Rule(
-      f'{name}.bias',
-      tuple(f'{target}bias' for target in targets),
-      lambda bias: (bias[rows], bias[row]),
-    ),
-  )
-
-
 def fold_weight_norm(length: np.ndarray, direction: np.ndarray) -> np.ndarray:
   """The kernel of a weight-normed convolution.
 
@@ -321,22 +262,6 @@ def fold_weight_norm(length: np.ndarray, direction: np.ndarray) -> np.ndarray:
   norm = np.sqrt(np.square(direction).sum((0, 1), keepdims=True))
   kernel = np.asarray(length, np.float64) * direction / norm
   return rules.conv(kernel.astype(np.float32))
-
-
-def fold_projector(
-  inner: np.ndarray,
-  inner_bias: np.ndarray,
-  outer: np.ndarray,
-  outer_bias: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-  """Two dense layers with nothing but a mean between them, as one.
-
-  Returns:
-    The kernel [D, C] and the bias [C], float32.
-  """
-  inner, outer = np.asarray(inner, np.float64), np.asarray(outer, np.float64)
-  bias = outer @ inner_bias + outer_bias
-  return (outer @ inner).T.astype(np.float32), bias.astype(np.float32)
 
 
 def verify(
@@ -378,5 +303,5 @@ def verify(
       found[name],
       bool(abs(found[name] - value) <= 1e-4),
     )
-    for name, value in zip(DIMENSIONS, expected, strict=True)
+    for name, value in zip(wav2vec2_heads.DIMENSIONS, expected, strict=True)
   ]

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from avemo.convert import hicmae as family
-from avemo.models import emotion, hicmae, videomae
+from avemo.models import cross, emotion, hicmae, videomae
 from benchmarks.parity import converted
 
 CHECKOUT = 'sunlicai-HiCMAE'
@@ -243,7 +243,7 @@ def run_encoders(
         ours.width, ours.depth, (*shape, channels), ours.num_heads
       )
       tokens.append(tower.apply({'params': params}, cut)[0])
-    fusion = hicmae.Fusion(ours.fusion_depth, ours.num_heads)
+    fusion = cross.Fusion(ours.fusion_depth, ours.num_heads)
     return fusion.apply({'params': tree['fusion']}, *tokens)
 
   video, audio = jax.jit(fuse)(variables['params'], clip, sound)

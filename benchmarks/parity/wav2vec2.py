@@ -18,6 +18,7 @@ from transformers.models.wav2vec2 import modeling_wav2vec2
 
 from avemo.audio import waveform
 from avemo.convert import wav2vec2 as family
+from avemo.convert import wav2vec2_heads
 from avemo.models import layers, wav2vec2
 from benchmarks.parity import converted
 
@@ -143,7 +144,7 @@ def make_config(
 ) -> transformers.Wav2Vec2Config:
   """The config of a model; without labels, of three dimensions."""
   width, depth, num_heads = geometry
-  labels = labels or family.DIMENSIONS
+  labels = labels or wav2vec2_heads.DIMENSIONS
   channels = 512 if width >= 768 else 48
   return transformers.Wav2Vec2Config(
     hidden_size=width,
@@ -354,7 +355,6 @@ def find_first_difference(
     for name, value in state['intermediates'].items()
     if '__call__' in value
   }
-  own['positions'] = own.get('positions')
   pairs = []
   for name, (_, output) in made.items():
     if 'conv_layers' in name:
