@@ -17,7 +17,9 @@ from avemo import errors
 
 
 def default_data_dir() -> pathlib.Path:
-  return pathlib.Path(os.environ.get('AVEMO_DATA', '~/avemo_data')).expanduser()
+  # An empty variable counts as none.
+  folder = os.environ.get('AVEMO_DATA') or '~/avemo_data'
+  return pathlib.Path(folder).expanduser()
 
 
 # ---------------------------------------------------------------- the verbs

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+from avemo import errors
 from avemo.augment import modality
 
 VIDEO = np.array([True, True, False, False] * 500)
@@ -32,7 +33,7 @@ def test_certain_dropout_leaves_the_other():
 
 
 def test_impossible_probabilities_are_refused():
-  with pytest.raises(ValueError, match='more than 1'):
+  with pytest.raises(errors.AvemoError, match='more than 1'):
     modality.modality_dropout(
       jax.random.key(0), VIDEO, AUDIO, video=0.6, audio=0.6
     )

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from avemo import errors
 from avemo.augment import pixels
 
 KEY = jax.random.key(0)
@@ -121,5 +122,5 @@ def test_erase_fills_one_rectangle_of_the_asked_area(fill):
 
 
 def test_unknown_filling_is_refused(frames):
-  with pytest.raises(ValueError, match='grey'):
+  with pytest.raises(errors.AvemoError, match='grey'):
     pixels.erase(KEY, frames, fill='grey')

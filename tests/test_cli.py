@@ -67,6 +67,10 @@ def run(capsys, *arguments: str) -> tuple[int, str, str]:
       ],
       ['crema_d_av', 'avemo prepare crema_d'],
     ),
+    (
+      ['train', '--config={tmp}/broken.py', '--workdir={tmp}/w'],
+      ['broken.py', 'nmae'],
+    ),
     (['evaluate', '--workdir={tmp}/none'], ['none', 'config.json']),
     (['evaluate', '--workdir={tmp}', '--split=tst'], ["'test'"]),
     (
@@ -84,6 +88,7 @@ def run(capsys, *arguments: str) -> tuple[int, str, str]:
 def test_wrong_commands_get_one_line(tmp_path, capsys, arguments, words):
   (tmp_path / 'other').mkdir()
   (tmp_path / 'other/file').write_text('mine')
+  (tmp_path / 'broken.py').write_text('def get_config():\n  return nmae\n')
   fill = lambda text: text.replace('{tmp}', str(tmp_path))
   status, _, err = run(capsys, *map(fill, arguments))
   assert status != 0

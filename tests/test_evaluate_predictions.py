@@ -106,3 +106,26 @@ def test_a_missing_or_doubled_row_is_an_error():
   }
   with pytest.raises(errors.AvemoError, match='3 rows for 2 records'):
     predictions.average_views(rows, np.array([0, 1]), 2)
+
+
+def test_nothing_is_said_of_a_record_that_holds_nothing():
+  dataset = small_dataset.make_dataset(
+    small_dataset.Clip(frames=0, samples=samples, emotion='anger')
+    for samples in (4000, 0, 4000)
+  )
+  found = predict(dataset, [0, 1, 2], views=2)
+  assert found.answered.tolist() == [True, False, True]
+  np.testing.assert_allclose(found.probabilities.sum(-1), [1, 0, 1], rtol=1e-6)
+  whole = predict(dataset, [0, 2], views=2)
+  assert found.loss == whole.loss
+
+
+def test_views_that_hold_nothing_do_not_count():
+  rows = {
+    'record': np.array([0, 0]),
+    'view': np.array([0, 1]),
+    'emotion': np.array([1, 1]),
+    'probabilities': np.array([[0.0, 0.0], [0.25, 0.75]]),
+  }
+  found = predictions.average_views(rows, np.array([0]), 2)
+  np.testing.assert_array_equal(found.probabilities, [[0.25, 0.75]])

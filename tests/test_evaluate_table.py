@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from avemo import errors
-from avemo.evaluate import page, plots, table
+from avemo.evaluate import page, plots, run, table
 
 
 def make_predictions() -> table.Predictions:
@@ -89,3 +89,20 @@ def test_same_figure_same_bytes():
   confusion = np.array([[3, 1], [0, 4]])
   first = plots.plot_confusion(confusion, ['a', 'b'])
   assert first == plots.plot_confusion(confusion, ['a', 'b'])
+
+
+def test_clips_that_hold_nothing_are_counted_and_not_scored(tmp_path):
+  found = table.Predictions(
+    classes=('anger', 'neutral'),
+    clip_id=['a', 'b', 'c'],
+    segment=np.zeros(3, int),
+    speaker=['1', '1', '2'],
+    label=['anger', 'anger', 'neutral'],
+    probabilities=np.array([[1.0, 0.0], [0.0, 0.0], [0.0, 1.0]]),
+  )
+  assert found.prediction == ['anger', '', 'neutral']
+  again = table.read(table.write(tmp_path / 'p.csv', found))
+  np.testing.assert_array_equal(again.probabilities, found.probabilities)
+  metrics = run.score(again)
+  assert (metrics['uar'], metrics['num_examples']) == (1.0, 2)
+  assert (metrics['num_without_input'], metrics['num_unlabelled']) == (1, 0)

@@ -238,6 +238,37 @@ def test_frozen_towers_keep_their_parameters(tmp_path):
   )
 
 
+def test_other_data_is_not_resumed_on(tmp_path):
+  train(tmp_path)
+  emotion = small_run.make_dataset().index['emotion'][::-1]
+  other = small_run.make_dataset(emotion=emotion)
+  with pytest.raises(errors.AvemoError, match='other clips or labels'):
+    train(tmp_path, other, steps=6)
+  assert restore.restore(tmp_path, checkpoint='last').step == 4
+
+
+def test_two_runs_do_not_share_a_workdir(tmp_path):
+  with (
+    loop.lock(tmp_path),
+    pytest.raises(errors.AvemoError, match='another process trains there'),
+  ):
+    train(tmp_path)
+
+
+def test_records_that_are_left_out_are_told():
+  index = small_run.make_dataset().index
+  emotion, samples = index['emotion'].copy(), index['num_samples'].copy()
+  # Speakers stand in turn: 2 to 4 of 5 are trained on.
+  emotion[2], emotion[3], samples[2], samples[7] = '', '', 0, 0
+  dataset = small_run.make_dataset(emotion=emotion, num_samples=samples)
+  feed = run_lib.make_run(small_run.make_config(), dataset).feed
+  assert loop.describe_feed(feed) == (
+    'training on 15 records, choosing on 6; left out: 2 without audio, '
+    '1 without a label'
+  )
+  assert not {2, 3, 7} & set(feed.train)
+
+
 @pytest.mark.slow
 def test_both_modalities_and_sharded_parameters_train(tmp_path):
   words = small_dataset.EMOTIONS * 10
@@ -290,7 +321,20 @@ def test_both_modalities_and_sharded_parameters_train(tmp_path):
     ({'model': {'use': ('adio',)}}, 'adio'),
     ({'model': {'dropuot': 0.1}}, "did you mean 'dropout'"),
     ({'augment': {'flop': {}}}, "nearest is 'flip'"),
+    ({'augment': {'gain': 3}}, 'give its options'),
     ({'steps': 0}, 'at least 1'),
+    ({'seed': -1}, 'seed=-1: at least 0'),
+    ({'log_every': 0}, 'log_every=0: at least 1'),
+    ({'data': {'seconds': -1.0}}, 'seconds=-1.0: at least 0'),
+    ({'data': {'workers': -1}}, 'workers=-1'),
+    ({'optim': {'accumulate': 0}}, 'accumulate=0'),
+    ({'optim': {'ema': 2.0}}, 'ema=2.0'),
+    ({'optim': {'lr': float('nan')}}, 'lr=nan'),
+    ({'loss': {'label_smoothing': 2.0}}, 'label_smoothing=2.0'),
+    (
+      {'data': {'refit': True, 'protocol': 'crema_d_hicmae_5fold_published'}},
+      'use the nested protocol',
+    ),
   ],
 )
 def test_wrong_configs_are_refused_before_anything_is_left(

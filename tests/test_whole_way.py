@@ -3,12 +3,15 @@
 import csv
 import json
 import pathlib
+import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from avemo import cli
-from avemo.evaluate import table
+from avemo.evaluate import run, table
 from avemo.media import decode
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -77,6 +80,50 @@ def test_evaluate_scores_unseen_speakers(workdir, tiny_crema_d_dataset):
 def test_scoring_clips_of_another_fold_warns(workdir, capsys):
   cli.main(['evaluate', f'--workdir={workdir}', '--fold=1'])
   assert 'may have been trained on' in capsys.readouterr().out
+  # The score of the run's own fold is kept.
+  metrics = json.loads((workdir / 'eval/test/metrics.json').read_text())
+  assert metrics['fold'] == 1
+  (other,) = (workdir / 'eval').glob('test-*-0/metrics.json')
+  assert json.loads(other.read_text())['fold'] == 0
+  cli.main(['evaluate', f'--workdir={workdir}'])
+  assert len(list((workdir / 'eval').iterdir())) == 2
+
+
+def test_a_cut_line_of_the_curves_is_left(workdir, tmp_path):
+  lines = (workdir / 'metrics.jsonl').read_text()
+  (tmp_path / 'metrics.jsonl').write_text(lines + '{"step": 3, "va')
+  assert run.read_curves(tmp_path / 'metrics.jsonl') == run.read_curves(
+    workdir / 'metrics.jsonl'
+  )
+  assert run.read_curves(tmp_path / 'none.jsonl') == {}
+
+
+def test_damaged_notes_are_one_line(workdir, tmp_path, capsys):
+  for content in ('{}', '[]', '{"labels": 3}'):
+    shutil.copy(workdir / 'config.json', tmp_path / 'config.json')
+    (tmp_path / 'labels.json').write_text(content)
+    with pytest.raises(SystemExit):
+      cli.main(['evaluate', f'--workdir={tmp_path}'])
+    assert 'not that of a training run' in capsys.readouterr().err
+
+
+def test_the_installed_program_runs_from_anywhere(tmp_path):
+  program = pathlib.Path(sys.executable).parent / 'avemo'
+  words = [
+    'train', f'--config={CONFIG}', f'--workdir={tmp_path}/run',
+    f'--config.data_dir={tmp_path}', '--config.data.refit',
+  ]  # fmt: skip
+  # Isolated, so that neither this folder nor PYTHONPATH helps.
+  done = subprocess.run(
+    [sys.executable, '-I', str(program), *words],
+    cwd=tmp_path,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  # The config is read, and the data is what is missing.
+  assert done.returncode == 1
+  assert done.stderr.startswith('avemo: no dataset crema_d_av'), done.stderr
 
 
 def test_workdir_of_another_config_is_refused(

@@ -67,6 +67,10 @@ def check(
     _refuse('augment:', name, list(FUNCTIONS))
     if arguments is None:
       continue
+    if not isinstance(arguments, Mapping):
+      raise errors.AvemoError(
+        f'augment.{name}={arguments!r}: give its options, such as {{}}'
+      )
     parameters = inspect.signature(FUNCTIONS[name]).parameters.values()
     known = [p.name for p in parameters if p.kind == p.KEYWORD_ONLY]
     for argument in arguments:

@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from avemo import errors
+
 
 def modality_dropout(
   key: jax.Array,
@@ -25,12 +27,12 @@ def modality_dropout(
     The new `has_video` and `has_audio`. Frames and speech stay as they are.
 
   Raises:
-    ValueError: the probabilities sum to more than 1.
+    AvemoError: the probabilities sum to more than 1.
   """
   if video < 0 or audio < 0 or video + audio > 1:
-    raise ValueError(
-      f'video={video} and audio={audio} must not be negative nor sum to more '
-      'than 1'
+    raise errors.AvemoError(
+      f'augment.modality_dropout: video={video} and audio={audio} must not be '
+      'negative nor sum to more than 1'
     )
   draw = jax.random.uniform(key, has_video.shape)
   both = jnp.logical_and(has_video, has_audio)

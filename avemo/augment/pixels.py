@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from avemo import errors
+
 # Rec. 601, as in most image libraries.
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
@@ -203,7 +205,9 @@ def erase(
     probability: of an example.
   """
   if fill not in ('mean', 'zero', 'noise'):
-    raise ValueError(f'fill is mean, zero or noise, not {fill!r}')
+    raise errors.AvemoError(
+      f'augment.erase.fill is mean, zero or noise, not {fill!r}'
+    )
   box_key, chosen_key, noise_key = jax.random.split(key, 3)
   height, width = frames.shape[2:4]
   boxes = _draw_box(box_key, len(frames), area, ratio)

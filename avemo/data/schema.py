@@ -6,6 +6,8 @@ neither their builder nor TensorFlow is needed to read them.
 
 import dataclasses
 import difflib
+import hashlib
+import json
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -18,6 +20,15 @@ from avemo import errors
 from avemo.data import index
 
 SPLIT = index.SPLIT
+# Columns of the index that say what a run learns from.
+IDENTITY = (
+  'clip_id',
+  'segment',
+  'emotion',
+  'audio_sha256',
+  'num_frames',
+  'num_samples',
+)
 SUFFIX = '_av'
 CONFIGS = ('face', 'frame')
 
@@ -154,6 +165,15 @@ def open_dataset(
     index=index.read_index(directory, source),
     emotions=emotions,
   )
+
+
+def identify(dataset: Dataset) -> str:
+  """A sha256 of what the records are: their order, labels and lengths."""
+  digest = hashlib.sha256()
+  for name in IDENTITY:
+    column = [str(value) for value in dataset.index.get(name, ())]
+    digest.update(json.dumps([name, column]).encode())
+  return digest.hexdigest()
 
 
 def default_data_dir(data_dir: str | os.PathLike | None = None) -> pathlib.Path:

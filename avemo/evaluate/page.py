@@ -86,11 +86,20 @@ def write_text(path: str | os.PathLike, text: str) -> pathlib.Path:
   Raises:
     AvemoError: the folder cannot be written.
   """
+  return write_bytes(path, text.encode('utf-8'))
+
+
+def write_bytes(path: str | os.PathLike, content: bytes) -> pathlib.Path:
+  """Writes a file whole or not at all; returns its path.
+
+  Raises:
+    AvemoError: the folder cannot be written.
+  """
   path = pathlib.Path(path)
   partial = path.with_name(path.name + '.partial')
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial.write_text(text, encoding='utf-8')
+    partial.write_bytes(content)
     partial.replace(path)
   except OSError as error:
     raise errors.AvemoError(

@@ -24,7 +24,8 @@ class RecordPredictions:
   Attributes:
     record: rows of the index, int64 [N].
     probabilities: float64 [N, C], the mean over the views; 0 for classes that
-      the corpus does not annotate.
+      the corpus does not annotate, and throughout for a record that lacks
+      every modality in use: nothing can be said of it.
     emotion: int32 [N], the labels; -1 where there is none.
   """
 
@@ -38,9 +39,14 @@ class RecordPredictions:
     return self.probabilities.argmax(-1)
 
   @property
+  def answered(self) -> np.ndarray:
+    """Whether a record held anything to judge by, bool [N]."""
+    return self.probabilities.sum(-1) > 0
+
+  @property
   def loss(self) -> float:
     """Mean cross entropy of the labelled records; NaN where none is."""
-    labelled = self.emotion >= 0
+    labelled = (self.emotion >= 0) & self.answered
     if not labelled.any():
       return float('nan')
     given = self.probabilities[labelled, self.emotion[labelled]]
@@ -65,6 +71,8 @@ def make_predict_step(model: Any, mesh: jax.sharding.Mesh) -> Step:
     # Where no class is valid, softmax would be 0 / 0.
     some = batch['class_mask'].any(-1, keepdims=True)
     probabilities = jax.nn.softmax(jnp.where(some, kept, 0.0), axis=-1)
+    present = batch['has_video'] | batch['has_audio']
+    probabilities = jnp.where(present[:, None], probabilities, 0.0)
     names = ('record', 'view', 'mask', 'emotion')
     return {'probabilities': probabilities} | {n: batch[n] for n in names}
 
@@ -237,6 +245,9 @@ def average_views(
       'views; records must be different'
     )
   probabilities = found['probabilities'][order].astype(np.float64)
-  probabilities = probabilities.reshape(len(records), views, -1).mean(1)
+  probabilities = probabilities.reshape(len(records), views, -1)
+  # A view may lack what others hold.
+  present = (probabilities.sum(-1) > 0).sum(1)
+  probabilities = probabilities.sum(1) / np.maximum(present, 1)[:, None]
   emotion = found['emotion'][order][::views].astype(np.int32)
   return RecordPredictions(records, probabilities[rank], emotion[rank])

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 
 from avemo import errors, models
+from avemo.data import schema
 from avemo.data.clips import SAMPLE_RATE, ClipOptions
 from avemo.data.labels import LabelSpace
 from avemo.models import emotion, layers
@@ -30,6 +31,8 @@ class Restored:
     emotions: what the training corpus annotates.
     options: how a record becomes a clip.
     step: of the checkpoint.
+    dataset: name of the dataset that the run was trained on.
+    dataset_sha256: see `schema.identify`.
     mesh: over all devices, to split batches.
   """
 
@@ -40,6 +43,8 @@ class Restored:
   emotions: tuple[str, ...]
   options: ClipOptions
   step: int
+  dataset: str
+  dataset_sha256: str
   mesh: jax.sharding.Mesh
 
 
@@ -63,8 +68,14 @@ def restore(
       f'classifier from it with config.init.video={workdir}'
     )
   about = read_json(workdir / 'labels.json')
-  labels = LabelSpace.from_json(about)
-  options = read_options(about['preprocessing'])
+  try:
+    labels = LabelSpace.from_json(about)
+    emotions = tuple(about['emotions'])
+    options = read_options(about['preprocessing'])
+  except (KeyError, TypeError, AttributeError) as error:
+    raise errors.AvemoError(
+      f'{workdir / "labels.json"}: not that of a training run ({error!r})'
+    ) from error
   model = make_model(
     config['model'], num_classes=len(labels), augment=config.get('augment')
   )
@@ -90,9 +101,11 @@ def restore(
       'batch_stats': items['batch_stats'],
     },
     labels=labels,
-    emotions=tuple(about['emotions']),
+    emotions=emotions,
     options=options,
     step=step,
+    dataset=about.get('dataset', ''),
+    dataset_sha256=about.get('dataset_sha256', ''),
     mesh=mesh,
   )
 
@@ -174,6 +187,7 @@ def describe_inputs(
   """What `labels.json` says: label space and preprocessing."""
   return labels.to_json() | {
     'dataset': dataset.name,
+    'dataset_sha256': schema.identify(dataset),
     'corpus': dataset.corpus,
     'emotions': list(dataset.emotions),
     'preprocessing': dataclasses.asdict(options) | {'sample_rate': SAMPLE_RATE},

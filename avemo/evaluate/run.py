@@ -3,6 +3,9 @@
 import json
 import os
 import pathlib
+import re
+import shutil
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,6 +16,7 @@ from avemo.corpora import protocols
 from avemo.data import folds, schema
 from avemo.evaluate import page, plots, predictions, restore, table
 from avemo.metrics import classification, intervals
+from avemo.runtime import writers
 
 
 def evaluate(
@@ -60,18 +64,28 @@ def evaluate(
     )
   found = predict(restored, dataset, records, views=views or 1)
   directory = workdir / 'eval' / split
+  about = {'dataset': dataset.name, 'protocol': protocol, 'fold': fold}
+  keep_other_score(directory, about)
   table.write(directory / 'predictions.csv', found)
   flaws = protocols.get(protocol).flaws
   metrics = score(found) | {
     'split': split,
-    'dataset': dataset.name,
-    'protocol': protocol,
-    'fold': fold,
+    **about,
     'views': views or 1,
     'checkpoint': restored.step,
     'chosen_by': describe_choice(restored.config, checkpoint),
     'warnings': find_warnings(section, protocol, fold, split, flaws),
   }
+  if not is_own_data(restored, dataset):
+    metrics['warnings'].append(
+      f'trained on {restored.dataset}, which may hold clips of {dataset.name}'
+    )
+  if metrics['num_without_input']:
+    metrics['warnings'].append(
+      f'{metrics["num_without_input"]} clips lack '
+      f'{" and ".join(restored.options.use)}: nothing is said of them, and '
+      'they are not scored'
+    )
   page.write_text(
     directory / 'metrics.json', json.dumps(metrics, indent=1) + '\n'
   )
@@ -123,17 +137,20 @@ def predict(
 def score(found: table.Predictions) -> dict[str, Any]:
   """Metrics of a table of predictions, with intervals by speaker.
 
-  Clips without a label count in `num_unlabelled` alone.
+  Clips without a label count in `num_unlabelled` alone, and those that lack
+  every modality in use in `num_without_input`.
   """
   index = {name: number for number, name in enumerate(found.classes)}
-  truth = np.array([index.get(label, -1) for label in found.label])
-  prediction = np.array([index[name] for name in found.prediction])
+  label = np.array([index.get(label, -1) for label in found.label])
+  prediction = np.array([index.get(name, -1) for name in found.prediction])
+  truth = np.where(prediction < 0, -1, label)
   counts = classification.confusion(truth, prediction, len(found.classes))
   metrics = classification.summarize(counts, found.classes)
   # The counts stand under `confusion`, their order under `labels`.
   metrics['confusion'] = counts.tolist()
   metrics['labels'] = list(found.classes)
-  metrics['num_unlabelled'] = int((truth < 0).sum())
+  metrics['num_unlabelled'] = int((label < 0).sum())
+  metrics['num_without_input'] = int((prediction < 0).sum())
   speakers = {s for s, t in zip(found.speaker, truth, strict=True) if t >= 0}
   metrics['num_speakers'] = len(speakers)
   bounds = intervals.classification_intervals(
@@ -147,6 +164,24 @@ def score(found: table.Predictions) -> dict[str, Any]:
       f'no intervals: {len(speakers)} speakers, 8 are needed'
     )
   return metrics
+
+
+def is_own_data(restored: restore.Restored, dataset: Any) -> bool:
+  """Whether a dataset is the one that the run was trained on."""
+  return restored.dataset_sha256 == schema.identify(dataset)
+
+
+def keep_other_score(directory: pathlib.Path, about: Mapping[str, Any]) -> None:
+  """Moves the score of other clips aside, which a new one would replace."""
+  if not (directory / 'metrics.json').is_file():
+    return
+  old = restore.read_json(directory / 'metrics.json')
+  old = {name: old.get(name) for name in about}
+  if old != about:
+    words = [directory.name, old['dataset'], old['protocol'], old['fold']]
+    name = re.sub(r'[^\w.]+', '-', '-'.join(map(str, words)))
+    shutil.rmtree(directory.with_name(name), ignore_errors=True)
+    directory.rename(directory.with_name(name))
 
 
 def describe_choice(config: dict[str, Any], checkpoint: str | int) -> str:
@@ -202,7 +237,7 @@ def report(
 ) -> None:
   """Writes `confusion.png` and `report.html`."""
   png = plots.plot_confusion(metrics['confusion'], metrics['labels'])
-  (directory / 'confusion.png').write_bytes(png)
+  page.write_bytes(directory / 'confusion.png', png)
   show = lambda value: '' if value is None else f'{value:.3f}'
   classes = page.Table(
     ['class', 'clips', 'recall', 'precision', 'F1'],
@@ -235,11 +270,8 @@ def report(
 
 def read_curves(path: pathlib.Path) -> dict[str, tuple[list, list]]:
   """The curves worth a look out of `metrics.jsonl`; none without the file."""
-  if not path.exists():
-    return {}
   curves: dict[str, tuple[list, list]] = {}
-  for line in path.read_text(encoding='utf-8').splitlines():
-    row = json.loads(line)
+  for row in writers.read_lines(path):
     for name in ('train/loss', 'val/loss', 'val/uar'):
       if row.get(name) is not None:
         x, y = curves.setdefault(name, ([], []))

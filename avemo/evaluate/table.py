@@ -23,7 +23,8 @@ class Predictions:
     segment: segment of the film, int [N]; 0 where a clip is whole.
     speaker: N speaker ids.
     label: N class names; empty where the corpus gives none.
-    probabilities: float64 [N, C], rows sum to 1 over the classes in play.
+    probabilities: float64 [N, C], rows sum to 1 over the classes in play, or
+      to 0 where a clip held nothing to judge by.
   """
 
   classes: tuple[str, ...]
@@ -35,8 +36,12 @@ class Predictions:
 
   @property
   def prediction(self) -> list[str]:
-    """The most probable class of each clip."""
-    return [self.classes[i] for i in np.argmax(self.probabilities, axis=1)]
+    """The most probable class of each clip; '' where nothing can be said."""
+    best = np.argmax(self.probabilities, axis=1)
+    some = self.probabilities.sum(1) > 0
+    return [
+      self.classes[i] if s else '' for i, s in zip(best, some, strict=True)
+    ]
 
 
 def write(path: str | os.PathLike, predictions: Predictions) -> pathlib.Path:
@@ -63,7 +68,7 @@ def write(path: str | os.PathLike, predictions: Predictions) -> pathlib.Path:
   for clip_id, segment, speaker, label, prediction, probabilities in rows:
     writer.writerow(
       [clip_id, int(segment), '', speaker, label, prediction]
-      + [f'{p:.9g}' for p in probabilities]
+      + [f'{p:.9g}' if prediction else '' for p in probabilities]
       + ['', '']
     )
   return page.write_text(path, buffer.getvalue())
@@ -86,7 +91,7 @@ def read(path: str | os.PathLike) -> Predictions:
       speaker=[row['speaker'] for row in rows],
       label=[row['label'] for row in rows],
       probabilities=np.array(
-        [[float(row[c]) for c in columns] for row in rows]
+        [[float(row[c] or 0) for c in columns] for row in rows]
       ),
     )
   except FileNotFoundError as error:

@@ -2,6 +2,7 @@
 
 import pathlib
 import re
+import sys
 from collections.abc import Sequence
 
 import ml_collections
@@ -26,6 +27,10 @@ def load(arguments: Sequence[str]) -> ml_collections.ConfigDict:
     raise errors.AvemoError(
       f'{path or "--config"}: no such config; the ready ones are in configs/'
     )
+  # A config imports `configs.common` from beside it, wherever we are.
+  root = str(pathlib.Path(path).resolve().parent.parent)
+  if root not in sys.path:
+    sys.path.append(root)
   values = flags.FlagValues()
   config_flags.DEFINE_config_file(
     'config',
@@ -36,15 +41,9 @@ def load(arguments: Sequence[str]) -> ml_collections.ConfigDict:
   try:
     rest = values(['avemo', *arguments])[1:]
     config = values.config
-  except (
-    flags.Error,
-    ImportError,
-    AttributeError,
-    KeyError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-  ) as error:
+  except errors.AvemoError:
+    raise
+  except Exception as error:  # The file is the user's: anything may happen.
     raise errors.AvemoError(f'{path}: {explain(error)}') from error
   if rest:
     raise errors.AvemoError(f'unknown argument {rest[0]!r}')
@@ -70,12 +69,14 @@ def split_flags(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     first.
   """
   own, found = [], []
-  words = iter(arguments)
-  for word in words:
+  words = list(arguments)
+  while words:
+    word = words.pop(0)
     name = word.split('=', 1)[0]
     if name == '--config' or name.startswith('--config.'):
-      if '=' not in word:
-        word = f'{word}={next(words, "")}'
+      following = words[:1]
+      if '=' not in word and following and not following[0].startswith('--'):
+        word = f'{word}={words.pop(0)}'
       found.append(word)
     else:
       own.append(word)

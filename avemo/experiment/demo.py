@@ -12,6 +12,7 @@ from avemo.data import folds, schema
 from avemo.evaluate import page, plots, run, table
 from avemo.experiment import configs
 from avemo.predict import predictor
+from avemo.runtime import writers
 from avemo.train import loop
 
 CONFIG = 'configs/tiny_crema_d.py'
@@ -76,7 +77,7 @@ def run_demo(
   for name, (modalities, fusion) in SYSTEMS.items():
     workdir = out / name
     tell(started, f'training {name}')
-    before = time.monotonic()
+    before, earlier = time.monotonic(), find_seconds(workdir)
     arguments = [
       f'--config={find_config()}:system={name}',
       f'--config.data_dir={data_dir}',
@@ -97,7 +98,7 @@ def run_demo(
         'uar': metrics['uar'],
         'war': metrics['war'],
         'oracle_uar': best,
-        'seconds': round(time.monotonic() - before, 1),
+        'seconds': round(time.monotonic() - before + earlier, 1),
         'parameters': summary['num_params'],
       }
     )
@@ -115,8 +116,20 @@ def run_demo(
   return results
 
 
+def find_seconds(workdir: pathlib.Path) -> float:
+  """Seconds that an interrupted run had trained already."""
+  times = [row['time'] for row in writers.read_lines(workdir / 'metrics.jsonl')]
+  return times[-1] - times[0] if times else 0.0
+
+
 def open_folder(out: pathlib.Path, settings: dict) -> None:
-  """Goes on with the same unfinished demo, clears a finished one."""
+  """Goes on with the same unfinished demo, clears a finished one.
+
+  Only what a demo makes is removed.
+
+  Raises:
+    AvemoError: the folder holds something else, or a demo of other settings.
+  """
   settings = {**settings, 'version': avemo.__version__}
   note = out / 'demo.json'
   if out.exists() and any(out.iterdir()):
@@ -124,11 +137,18 @@ def open_folder(out: pathlib.Path, settings: dict) -> None:
       raise errors.AvemoError(
         f'{out}: holds something else than a demo; give another --out'
       )
-    same = json.loads(note.read_text(encoding='utf-8')) == settings
-    if same and not (out / 'results.json').exists():
+    found = json.loads(note.read_text(encoding='utf-8'))
+    if {**found, 'version': None} != {**settings, 'version': None}:
+      raise errors.AvemoError(
+        f'{out}: holds a demo of other settings; give another --out'
+      )
+    if found == settings and not (out / 'results.json').exists():
       print(f'{out}: going on where the last run stopped')
       return
-    shutil.rmtree(out)
+    for name in ('raw', 'data', 'predict', *SYSTEMS):
+      shutil.rmtree(out / name, ignore_errors=True)
+    for name in ('results.json', 'report.html'):
+      (out / name).unlink(missing_ok=True)
   page.write_text(note, json.dumps(settings) + '\n')
 
 

@@ -21,7 +21,7 @@ class Feed:
     dataset: open for reading.
     labels: the classes of the head.
     options: how a record becomes a clip.
-    train: records to train on.
+    train: records to train on, all of them of use.
     val: records to choose on; empty where nothing is chosen.
     batch_size: B over all hosts.
     seed: of order and draws.
@@ -30,6 +30,8 @@ class Feed:
     soft_labels: likewise.
     shuffle_labels: deal the training labels out anew, by the seed.
     unlabelled: train on records without a label as well.
+    num_without_input: records left out, for they lack every modality in use.
+    num_without_label: records left out, for they have no label.
   """
 
   dataset: Any
@@ -44,6 +46,8 @@ class Feed:
   soft_labels: str | None = None
   shuffle_labels: bool = False
   unlabelled: bool = False
+  num_without_input: int = 0
+  num_without_label: int = 0
 
   def train_batches(self, first_step: int) -> pipeline.Batches:
     """Batches of this host from `first_step` on."""
@@ -69,8 +73,7 @@ class Feed:
     table = pipeline.make_table(
       self.dataset, self.labels, soft_labels=self.soft_labels
     )
-    records = pipeline.keep_usable(self.dataset, self.train, self.options)
-    return table.target[records]
+    return table.target[self.train]
 
 
 def make_feed(
@@ -117,6 +120,11 @@ def make_feed(
     dataset = schema.open_dataset(name, data_dir)
   split = folds.find_split(dataset, protocol, fold)
   train, val = split.train, split.val
+  if refit and np.intersect1d(val, split.test).size:
+    raise errors.AvemoError(
+      f'{protocol}: its validation clips are its test clips, which '
+      'data.refit=True would train on; use the nested protocol'
+    )
   if refit:
     train, val = np.sort(np.concatenate([train, val])), val[:0]
   elif not len(val):
@@ -125,12 +133,20 @@ def make_feed(
       'set data.refit=True to train without'
     )
   mesh_lib.check_batch_size(batch_size, mesh)
+  space = labels.LabelSpace.of(dataset.emotions)
+  usable = pipeline.keep_usable(dataset, train, options)
+  table = pipeline.make_table(dataset, space, soft_labels=soft_labels)
+  labelled = usable
+  if not unlabelled:
+    labelled = usable[table.target[usable].sum(-1) > 0]
   return Feed(
     dataset=dataset,
-    labels=labels.LabelSpace.of(dataset.emotions),
+    labels=space,
     options=options,
-    train=train,
+    train=labelled,
     val=val,
+    num_without_input=len(train) - len(usable),
+    num_without_label=len(usable) - len(labelled),
     batch_size=batch_size,
     seed=seed,
     workers=workers,

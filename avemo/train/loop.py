@@ -2,20 +2,23 @@
 
 import contextlib
 import dataclasses
+import fcntl
 import importlib.metadata
 import json
 import os
 import pathlib
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
+import numpy as np
 import tqdm
 
 import avemo
 from avemo import errors, models
+from avemo.data import schema
 from avemo.data.labels import LabelSpace
 from avemo.evaluate import page, predictions, restore
 from avemo.metrics import classification
@@ -77,17 +80,17 @@ def train(
   run_lib.check_sections(config)
   distributed.start(deterministic=config.get('deterministic', False))
   run = run_lib.make_run(config, dataset)
-  say(
-    f'training on {len(run.feed.train)} records, choosing on '
-    f'{len(run.feed.val)}; mesh {dict(run.mesh.shape)} of '
-    f'{jax.devices()[0].device_kind}'
-  )
+  say(describe_feed(run.feed))
+  say(f'mesh {dict(run.mesh.shape)} of {jax.devices()[0].device_kind}')
   with contextlib.ExitStack() as stack:
+    if distributed.is_first():
+      stack.enter_context(lock(workdir))
     store = checkpoint_lib.Checkpoints(workdir / 'checkpoints', **run.keep)
     stack.callback(store.close)
     first_step = store.latest_step() or 0
     if first_step:
       check_same_training(workdir, config)
+      check_same_data(workdir, run.feed.dataset)
     if distributed.is_first():
       write_about(workdir, config, run)
     state = start_state(run, store, first_step)
@@ -240,11 +243,9 @@ class Loop:
     """Metrics over the validation records."""
     run, feed = self.run, self.run.feed
     has_own_loss = models.has_own_loss(run.model)
-    apply = (
-      predictions.measure_loss
-      if has_own_loss
-      else (predictions.predict_records)
-    )
+    apply = predictions.predict_records
+    if has_own_loss:
+      apply = predictions.measure_loss
     found = apply(
       run.predict_step,
       {
@@ -277,9 +278,8 @@ def score(
   found: predictions.RecordPredictions, labels: LabelSpace
 ) -> dict[str, float]:
   """The metrics of predictions, and their loss."""
-  counts = classification.confusion(
-    found.emotion, found.prediction, len(labels)
-  )
+  answered = np.where(found.answered, found.emotion, -1)
+  counts = classification.confusion(answered, found.prediction, len(labels))
   metrics = {
     name: float(compute(counts))
     for name, compute in classification.METRICS.items()
@@ -306,6 +306,28 @@ def start_state(
   return state_lib.from_items(items, wanted)
 
 
+@contextlib.contextmanager
+def lock(workdir: pathlib.Path) -> Iterator[None]:
+  """Keeps a second run out of a workdir; ends with the process."""
+  try:
+    workdir.mkdir(parents=True, exist_ok=True)
+    # Appending leaves the file as it is.
+    file = open(workdir / '.lock', 'a')
+  except OSError as error:
+    raise errors.AvemoError(
+      f'{workdir}: cannot be written ({error.strerror}); choose another workdir'
+    ) from error
+  with file:
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+      raise errors.AvemoError(
+        f'{workdir}: another process trains there; wait for it, or use another '
+        'workdir'
+      ) from None
+    yield
+
+
 def check_same_training(workdir: pathlib.Path, config: dict[str, Any]) -> None:
   """Raises an AvemoError where the workdir belongs to another training."""
   old = restore.read_json(workdir / 'config.json')
@@ -315,6 +337,32 @@ def check_same_training(workdir: pathlib.Path, config: dict[str, Any]) -> None:
       f'{workdir} holds a run of another config: {"; ".join(differences)}; '
       'use another workdir, or that config'
     )
+
+
+def check_same_data(workdir: pathlib.Path, dataset: Any) -> None:
+  """Raises an AvemoError where the run has seen another dataset."""
+  about = restore.read_json(workdir / 'labels.json')
+  old, new = about.get('dataset_sha256'), schema.identify(dataset)
+  if old != new:
+    raise errors.AvemoError(
+      f'{workdir} was trained on {about.get("dataset")} with index '
+      f'{str(old)[:12]}, and {dataset.name} has {new[:12]}: other clips or '
+      'labels; use another workdir, or the data_dir of then'
+    )
+
+
+def describe_feed(feed: Any) -> str:
+  """How many records are trained and chosen on, and how many left out."""
+  text = f'training on {len(feed.train)} records, choosing on {len(feed.val)}'
+  left_out = [
+    f'{count} without {what}'
+    for count, what in (
+      (feed.num_without_input, ' or '.join(feed.options.use)),
+      (feed.num_without_label, 'a label'),
+    )
+    if count
+  ]
+  return text + (f'; left out: {", ".join(left_out)}' if left_out else '')
 
 
 def write_about(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import types
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -38,6 +39,33 @@ SECTIONS = (
   'sharding',
 )
 REQUIRED = ('seed', 'steps', 'data', 'model', 'optim')
+
+# Least and greatest values; None is no bound.
+RANGES = types.MappingProxyType(
+  {
+    'seed': (0, 2**31 - 1),
+    'steps': (1, None),
+    'log_every': (1, None),
+    'data.batch_size': (1, None),
+    'data.margin': (0.5, 10),
+    'data.seconds': (0, 600),
+    'data.workers': (0, 1024),
+    'model.dropout': (0, 0.99),
+    'loss.label_smoothing': (0, 1),
+    'optim.accumulate': (1, None),
+    'optim.clip': (0, None),
+    'optim.ema': (0, 0.999999),
+    'optim.layer_decay': (0, 1),
+    'optim.lr': (0, None),
+    'optim.warmup': (0, None),
+    'optim.weight_decay': (0, None),
+    'control.evaluate_every': (1, None),
+    'control.patience': (0, None),
+    'control.plateau_patience': (0, None),
+    'control.plateau_factor': (0, 1),
+    'checkpoint.every': (1, None),
+  }
+)
 
 # Names that an evaluation on validation records measures.
 METRICS = ('val/uar', 'val/war', 'val/f1_macro', 'val/loss')
@@ -103,8 +131,7 @@ def check_sections(config: Mapping[str, Any]) -> None:
   missing = [name for name in REQUIRED if name not in config]
   if missing:
     raise errors.AvemoError(f'config: {missing[0]!r} is missing')
-  if config['steps'] < 1:
-    raise errors.AvemoError(f'config: steps={config["steps"]}: at least 1')
+  settings.check_ranges(config, RANGES)
   augment_lib.check(config.get('augment'))
 
 
@@ -263,8 +290,6 @@ def make_choice(
   if not len(feed.val):
     return None, mode
   every = own.get('evaluate_every', 100)
-  if every < 1:
-    raise errors.AvemoError(f'control.evaluate_every={every}: at least 1')
   return Choice(every, metric, options), mode
 
 
@@ -297,7 +322,5 @@ def make_keep(
     ('every',),
   )
   every = own.get('every', 100)
-  if every < 1:
-    raise errors.AvemoError(f'checkpoint.every={every}: at least 1')
   metric = choice.metric if choice else None
   return every, keep | {'metric': metric, 'mode': mode}

@@ -34,6 +34,29 @@ def check_value(key: str, value: str, known: Sequence[str]) -> None:
     )
 
 
+def check_ranges(
+  config: Mapping[str, Any],
+  ranges: Mapping[str, tuple[float | None, float | None]],
+) -> None:
+  """Raises an AvemoError for a number outside its least and greatest."""
+  values = flatten(config)
+  for key, (least, greatest) in ranges.items():
+    value = values.get(key)
+    if value is None:
+      continue
+    # Not a number compares as False with everything.
+    inside = (least is None or value >= least) and (
+      greatest is None or value <= greatest
+    )
+    if not inside:
+      bounds = [
+        f'{word} {bound:g}'
+        for word, bound in (('at least', least), ('at most', greatest))
+        if bound is not None
+      ]
+      raise errors.AvemoError(f'config: {key}={value}: {", ".join(bounds)}')
+
+
 def split(
   section: str,
   options: Mapping[str, Any],
