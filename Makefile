@@ -7,7 +7,7 @@ LOCK := requirements/python$(VERSION).txt
 READY := $(VENV)/.ready-$(VERSION)
 RUN := $(VENV)/bin/python
 
-.PHONY: setup demo test coverage lint format lock clean
+.PHONY: setup demo test coverage parity lint format lock clean
 
 setup: $(READY)
 
@@ -27,6 +27,20 @@ test: $(READY)
 
 coverage: $(READY)
 	$(RUN) -m pytest -n 2 --dist loadfile --cov --cov-report term:skip-covered
+
+# Converted weights against the codes that save them; REFERENCES names a folder
+# of checkouts, see `python -m benchmarks.parity --help`.
+PARITY := .venv-parity
+parity: $(PARITY)/.ready
+	$(PARITY)/bin/python -m benchmarks.parity --large \
+	  $(if $(REFERENCES),--references $(REFERENCES))
+
+$(PARITY)/.ready: $(LOCK) requirements/parity.txt
+	$(PYTHON) -m venv $(PARITY)
+	$(PARITY)/bin/pip install --quiet -r $(LOCK) -r requirements/parity.txt
+	$(PARITY)/bin/pip install --quiet --no-deps timm==1.0.31
+	$(PARITY)/bin/pip install --quiet --no-deps --editable .
+	@touch $@
 
 lint: $(READY)
 	$(RUN) -m ruff check .

@@ -317,7 +317,7 @@ def save_innat(
       'decoder_depth': size.decoder_depth,
       'decoder_num_heads': size.decoder_heads,
     }
-  python = os.environ.get('AVEMO_PARITY_TF_PYTHON', sys.executable)
+  python = os.environ.get('TENSORFLOW_PYTHON', sys.executable)
   program = pathlib.Path(__file__).with_name('videomae_tensorflow.py')
   result = subprocess.run(
     [python, program, checkout, folder, kind, json.dumps(model)],
