@@ -108,6 +108,17 @@ def touch(path):
   return f'touch {path}/canary'
 
 
+def test_what_a_pickle_would_do_is_noticed(tmp_path, monkeypatch):
+  for call in ('system', 'eval', 'exec', 'open', 'write'):
+    data = pickle.dumps(CALLS[call](tmp_path))
+    seen = []
+    monkeypatch.setattr(sys.modules[__name__], 'watched', seen)
+    pickle.loads(data)
+    monkeypatch.undo()
+    assert seen
+    (tmp_path / 'canary').unlink()
+
+
 CALLS = {
   'system': lambda path: Call(os.system, touch(path)),
   'eval': lambda path: Call(eval, f'open("{path}/canary", "w")'),
