@@ -110,7 +110,7 @@ class Archive(NamedTuple):
           if not chunk:
             raise EOFError('a compressed member ends early')
           found += chunk
-    return memoryview(bytes(found))
+    return memoryview(found).toreadonly()
 
 
 def open_archive(path: str | os.PathLike) -> Archive:

@@ -3,7 +3,6 @@
 import math
 import mmap
 import os
-import pathlib
 from collections.abc import Mapping
 
 import numpy as np
@@ -88,8 +87,9 @@ def pack(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def widen_bfloat16(bits: np.ndarray) -> np.ndarray:
   """Bits of bfloat16, uint16 of any shape → float32."""
-  bits = np.asarray(bits)
-  return (bits.astype(np.uint32) << 16).view(np.float32)
+  wide = np.asarray(bits).astype(np.uint32)
+  wide <<= 16
+  return wide.view(np.float32)
 
 
 def check(tensors: Mapping[str, np.ndarray], size: int):
@@ -119,7 +119,3 @@ def check_name(name: object):
       f'a tensor is named by a {type(name).__name__} that is no name; use a '
       'file from its publisher'
     )
-
-
-def get_size(path: str | os.PathLike) -> int:
-  return pathlib.Path(path).stat().st_size

@@ -1,9 +1,10 @@
 """Reads NumPy's `.npz` and `.npy`, which must hold plain numbers."""
 
-import io
 import math
 import os
 import pathlib
+import re
+import struct
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,14 @@ from avemo.convert import archive, arrays, refusal
 
 KIND = 'NumPy file'
 MAGIC = b'\x93NUMPY'
-HEADERS = {
-  (1, 0): np.lib.format.read_array_header_1_0,
-  (2, 0): np.lib.format.read_array_header_2_0,
-}
+# Version → length of the header's length.
+VERSIONS = {(1, 0): '<H', (2, 0): '<I'}
+# As NumPy writes it; Python 2 may have written L after sizes.
+HEADER = re.compile(
+  r"\{'descr': (?P<descr>.{1,1000}), 'fortran_order': (?P<columns>True|False), "
+  r"'shape': \((?P<shape>(?:\d{1,19}L?,? ?){0,32})\),? ?\}\s*"
+)
+NUMBERS = re.compile(r"'([<>|=][fiub]\d{1,2})'")
 LARGEST_HEADER = 10_000
 
 
@@ -50,25 +55,34 @@ def read(
 
 
 def _read_array(name: str, data: memoryview) -> np.ndarray:
-  start = io.BytesIO(bytes(data[: LARGEST_HEADER + 16]))
-  version = np.lib.format.read_magic(start)
-  if version not in HEADERS:
+  layout = VERSIONS.get(tuple(data[len(MAGIC) : len(MAGIC) + 2]))
+  if layout is None or data[: len(MAGIC)] != MAGIC:
     raise refusal.Refusal(
-      f'{name!r} is of version {version} of the format, which only named '
-      'fields need; save plain numbers'
+      f'{name!r} is no array of numbers in a form that is read; save it by '
+      'numpy.save in float32'
     )
-  shape, in_columns, dtype = HEADERS[version](start, LARGEST_HEADER)
-  if dtype.hasobject or dtype.kind not in 'fiub' or dtype.shape:
+  start = len(MAGIC) + 2 + struct.calcsize(layout)
+  (length,) = struct.unpack_from(layout, data, len(MAGIC) + 2)
+  header = bytes(data[start : start + min(length, LARGEST_HEADER)])
+  found = HEADER.fullmatch(header.decode('latin-1'))
+  if not found:
     raise refusal.Refusal(
-      f'{name!r} holds {refusal.shorten(str(dtype), 40)}, not plain numbers; '
-      'save it as float32'
+      f'{name!r} has a header that NumPy does not write; download it again'
     )
-  values = data[start.tell() :]
+  numbers = NUMBERS.fullmatch(found['descr'])
+  if not numbers:
+    raise refusal.Refusal(
+      f'{name!r} holds {refusal.shorten(found["descr"], 40)}, not plain '
+      'numbers; save it as float32'
+    )
+  dtype = np.dtype(numbers[1])
+  shape = tuple(int(x) for x in re.findall(r'\d+', found['shape']))
+  values = data[start + length :]
   if math.prod(shape) * dtype.itemsize != len(values):
     raise refusal.Refusal(
       f'{name!r} of shape {shape} does not fill its {len(values)} bytes; '
       'download it again'
     )
-  if in_columns:
+  if found['columns'] == 'True':
     return arrays.view(values, dtype, shape[::-1]).T
   return arrays.view(values, dtype, shape)

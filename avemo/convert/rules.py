@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from avemo import errors
-from avemo.convert import names
+from avemo.convert import names, values
 
 # Findings that one error tells.
 MOST_TOLD = 12
@@ -150,40 +150,22 @@ def convert(
   """
   tables = [_compile(rule) for rule in rules]
   found, unmatched = _match(tensors, tables)
-  problems = []
-  if unmatched:
-    wanted = [source for table in tables for source in table.sources]
-    problems += names.tell_first(
-      unmatched,
-      lambda name: f'{name!r} is not expected{names.tell_near(name, wanted)}',
-    )
-  own = list(tensors)
-  lacking = _find_lacking(found, tables)
-  problems += names.tell_first(
-    lacking, lambda name: f'{name!r} is missing{names.tell_near(name, own)}'
-  )
+  problems = _tell_names(tensors, tables, found, unmatched)
+  _refuse(problems)
   filled: dict[str, np.ndarray] = {}
   for table, groups in zip(tables, found, strict=True):
     if table.rule.target is None:
       continue
     try:
-      made = _make(table, groups, tensors)
-      _put(made, table, shapes, filled)
+      _put(_make(table, groups, tensors), table, shapes, filled)
     except errors.AvemoError as error:
       problems.append(str(error))
   if not problems:
-    unfilled = [path for path in shapes if path not in filled]
-    problems += names.tell_first(
-      unfilled, lambda path: f'nothing fills {path!r}'
+    problems = names.tell_first(
+      [path for path in shapes if path not in filled],
+      lambda path: f'nothing fills {path!r}',
     )
-  if problems:
-    more = len(problems) - MOST_TOLD
-    told = '; '.join(problems[:MOST_TOLD])
-    raise errors.AvemoError(
-      f'the tensors do not fit the model: {told}'
-      + (f'; and {more} more' if more > 0 else '')
-      + '; convert the file that was published for this model, unchanged'
-    )
+  _refuse(problems)
   return filled
 
 
@@ -307,14 +289,42 @@ def _find_lacking(
   return lacking
 
 
+def _tell_names(
+  tensors: Mapping[str, Any],
+  tables: Sequence[_Table],
+  found: Sequence[_Groups],
+  unmatched: Sequence[str],
+) -> list[str]:
+  """The names that are too many and those that are missing."""
+  own = list(tensors)
+  wanted = [source for table in tables for source in table.sources]
+  return names.tell_first(
+    unmatched,
+    lambda name: f'{name!r} is not expected{names.tell_near(name, wanted)}',
+  ) + names.tell_first(
+    _find_lacking(found, tables),
+    lambda name: f'{name!r} is missing{names.tell_near(name, own)}',
+  )
+
+
+def _refuse(problems: Sequence[str]):
+  """Raises AvemoError unless there are none."""
+  if problems:
+    more = len(problems) - MOST_TOLD
+    told = '; '.join(problems[:MOST_TOLD])
+    raise errors.AvemoError(
+      f'the tensors do not fit the model: {told}'
+      + (f'; and {more} more' if more > 0 else '')
+      + '; convert the file that was published for this model, unchanged'
+    )
+
+
 def _make(
   table: _Table, groups: _Groups, tensors: Mapping[str, Any]
 ) -> dict[str, np.ndarray]:
   """The arrays of one rule, by path, layers stacked."""
   layers: dict[str, dict[int, np.ndarray]] = {}
   for key in sorted(groups):
-    if None in groups[key]:
-      continue  # Told as lacking.
     captures = dict(key)
     outputs = _transform(table, groups[key], tensors)
     for target, output in zip(table.targets, outputs, strict=True):
@@ -322,7 +332,7 @@ def _make(
       number = 0 if table.layer is None else captures[table.layer]
       layers.setdefault(path, {})[number] = output
   return {
-    path: _stack(path, found) if table.layer else found[0]
+    path: values.stack(path, found) if table.layer else found[0]
     for path, found in layers.items()
   }
 
@@ -330,7 +340,7 @@ def _make(
 def _transform(
   table: _Table, group: Sequence[str], tensors: Mapping[str, Any]
 ) -> tuple[np.ndarray, ...]:
-  arrays = [_widen(name, tensors[name]) for name in group]
+  arrays = [values.widen(name, tensors[name]) for name in group]
   try:
     outputs = table.rule.transform(*arrays)
   except (ValueError, IndexError, TypeError) as error:
@@ -344,48 +354,7 @@ def _transform(
   outputs = (outputs,) if single else tuple(outputs)
   if len(outputs) != len(table.targets):
     raise ValueError(f'{table.sources}: the transform made {len(outputs)}')
-  return tuple(_narrow(group[0], output) for output in outputs)
-
-
-def _widen(name: str, tensor: Any) -> np.ndarray:
-  """The tensor as an array that arithmetic keeps: float32 or float64."""
-  array = np.asarray(tensor)
-  if array.dtype == np.float16:
-    return array.astype(np.float32)
-  # A whole number is a counter; an array of them is a quantised tensor, whose
-  # scale is elsewhere.
-  counter = np.issubdtype(array.dtype, np.integer) and array.ndim == 0
-  if array.dtype not in (np.float32, np.float64) and not counter:
-    raise errors.AvemoError(
-      f'{name!r} holds {array.dtype}, not floating-point weights'
-    )
-  return array
-
-
-def _narrow(name: str, array: np.ndarray) -> np.ndarray:
-  array = np.asarray(array)
-  if not np.issubdtype(array.dtype, np.floating):
-    return array
-  with np.errstate(over='ignore'):
-    array = np.asarray(array, np.float32)
-  if not np.isfinite(array).all():
-    raise errors.AvemoError(f'{name!r} holds values that are not finite')
-  return array
-
-
-def _stack(path: str, layers: Mapping[int, np.ndarray]) -> np.ndarray:
-  expected = range(len(layers))
-  if sorted(layers) != list(expected):
-    missing = sorted(set(expected) - set(layers))
-    raise errors.AvemoError(
-      f'{path!r} lacks layer {missing[0]} of {max(layers) + 1}'
-    )
-  shapes = {array.shape for array in layers.values()}
-  if len(shapes) > 1:
-    raise errors.AvemoError(
-      f'the layers of {path!r} differ in shape: {sorted(shapes)}'
-    )
-  return np.stack([layers[index] for index in expected])
+  return tuple(values.narrow(group[0], output) for output in outputs)
 
 
 def _put(

@@ -62,9 +62,9 @@ def read(
       raise refusal.Refusal(
         f'its header would be {length} bytes long; download it again'
       )
-    header = json.loads(
-      bytes(data[8 : 8 + length]), object_pairs_hook=_refuse_twice
-    )
+    # Decoded here, since json would guess at other encodings.
+    text = bytes(data[8 : 8 + length]).decode('utf-8')
+    header = json.loads(text, object_pairs_hook=_refuse_twice)
     if not isinstance(header, dict):
       raise refusal.Refusal('its header is no object; download it again')
     attributes = header.pop('__metadata__', None) or {}

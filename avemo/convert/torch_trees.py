@@ -89,6 +89,9 @@ def find_state_dict(tree: Any) -> tuple[Any, dict[str, Any]]:
       break
     found = read_dict(tree) or {}
     inner = [found[key] for key in KEYS if _holds_tensors(found.get(key))]
+    if not inner and not _has_tensors(found):
+      # What is there instead is worth telling.
+      inner = [found[key] for key in KEYS if read_dict(found.get(key))]
     if not inner:
       break
     attributes |= dict(_list_attributes(found))
@@ -102,10 +105,14 @@ def _holds_tensors(value: Any) -> bool:
   return (
     _is_module(value)
     or any(key in found for key in KEYS)
-    or any(
-      type(x) is pickles.Object and '_rebuild' in x.maker.name
-      for x in found.values()
-    )
+    or _has_tensors(found)
+  )
+
+
+def _has_tensors(found: Mapping[Any, Any]) -> bool:
+  return any(
+    type(x) is pickles.Object and '_rebuild' in x.maker.name
+    for x in found.values()
   )
 
 
