@@ -13,10 +13,10 @@ import sys
 
 os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'
 
-import numpy as np
-import tensorflow as tf
+import numpy as np  # noqa: E402
+import tensorflow as tf  # noqa: E402
 
-from avemo.convert import checkpoint_v1
+from avemo.convert import checkpoint_v1  # noqa: E402
 
 
 def main():
