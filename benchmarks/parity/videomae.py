@@ -4,7 +4,7 @@ Each code builds its model, gets another random tensor into every weight, and
 saves the file; ours converts it, and both compute the same clips. Needs torch
 and transformers; for the original code its checkout, MCG-NJU-VideoMAE, and
 for innat's the checkout innat-VideoMAE and a Python with TensorFlow 2.12,
-named by AVEMO_PARITY_TF_PYTHON where it is not the one that runs.
+named by TENSORFLOW_PYTHON where it is not the one that runs.
 """
 
 import functools
@@ -328,7 +328,7 @@ def save_innat(
   if result.returncode:
     raise errors.AvemoError(
       f'{python}: {result.stderr.strip().splitlines()[-1]}; name a Python '
-      'with TensorFlow 2.12 in AVEMO_PARITY_TF_PYTHON'
+      'with TensorFlow 2.12 in TENSORFLOW_PYTHON'
     )
   with np.load(folder / 'outputs.npz') as stored:
     outputs = {name: stored[name] for name in stored.files}

@@ -2,7 +2,7 @@
 
 Run where torch and transformers are installed (it was written with torch
 2.13.0, transformers 4.57.6, TensorFlow 2.12.1), with a folder that holds the
-checkouts MCG-NJU-VideoMAE and innat-VideoMAE, and AVEMO_PARITY_TF_PYTHON
+checkouts MCG-NJU-VideoMAE and innat-VideoMAE, and TENSORFLOW_PYTHON
 naming a Python with TensorFlow 2.12; avemo needs none of it:
 
   python tests/golden/make_videomae.py CHECKOUTS
