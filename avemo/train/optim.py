@@ -18,7 +18,15 @@ SCHEDULES = ('cosine', 'linear', 'constant')
 OPTIMIZERS = ('adamw', 'sgd')
 
 # Where the layers of a tower begin; deeper ones count from there.
-EMBEDDINGS = ('patch_embed', 'embedding')
+EMBEDDINGS = (
+  'patch_embed',
+  'embedding',
+  'stem',
+  *(f'extractor_{number}' for number in range(7)),
+  'projection_norm',
+  'projection',
+  'positions',
+)
 
 
 def make_schedule(
