@@ -197,7 +197,8 @@ def test_the_name_of_a_file_does_not_matter(tmp_path):
   for name in ('f', 'f.index'):
     assert readers.recognise(tmp_path / name) == 'tf_checkpoint'
   (tmp_path / 'g').mkdir()
-  (tmp_path / 'g' / 'saved_model.pb').touch()
+  (tmp_path / 'g' / 'variables').mkdir()
+  (tmp_path / 'g' / 'variables' / 'variables.index').touch()
   assert readers.recognise(tmp_path / 'g') == 'saved_model'
 
 

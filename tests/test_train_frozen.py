@@ -10,7 +10,7 @@ import pytest
 import small_run
 
 from avemo import errors
-from avemo.models import emotion
+from avemo.models import emotion, sections
 from avemo.runtime import mesh as mesh_lib
 from avemo.train import optim
 from avemo.train import run as run_lib
@@ -41,7 +41,7 @@ def has_blocks(tower):
 
 
 def test_every_tower_with_blocks_is_tried():
-  towers = dict(emotion.VIDEO_TOWERS) | dict(emotion.AUDIO_TOWERS)
+  towers = dict(sections.VIDEO_TOWERS) | dict(sections.AUDIO_TOWERS)
   assert set(TOWERS) == {k for k, v in towers.items() if has_blocks(v)}
 
 
@@ -84,7 +84,7 @@ def take_steps(model, variables, batch, frozen_blocks):
 
 @pytest.mark.parametrize('name', TOWERS)
 def test_frozen_blocks_keep_their_bits_and_nothing_else_does(name):
-  part = 'video' if name in emotion.VIDEO_TOWERS else 'audio'
+  part = 'video' if name in sections.VIDEO_TOWERS else 'audio'
   section = {'name': name, 'frozen_blocks': 1, **TOWERS[name]}
   reads_mels = name in ('spectrogram_vit', 'cnn')
   features = {'num_mels': 8} if reads_mels else {}

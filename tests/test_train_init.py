@@ -215,7 +215,7 @@ def test_a_classifier_starts_from_a_pretraining(
       for name, shape in names.shapes.items()
     }
   )
-  params, ema = checkpoint.flatten(state.params), sources.flatten(state.ema)
+  params, ema = checkpoint.flatten(state.params), checkpoint.flatten(state.ema)
   fresh = checkpoint.flatten(run.init().params)
   for name in params:
     is_taken = name.startswith('video/') and 'fc_norm' not in name

@@ -13,7 +13,7 @@ from avemo import errors, models
 from avemo.data import schema
 from avemo.data.clips import SAMPLE_RATE, ClipOptions
 from avemo.data.labels import LabelSpace
-from avemo.models import emotion, layers
+from avemo.models import emotion, layers, sections
 from avemo.runtime import checkpoint as checkpoint_lib
 from avemo.runtime import mesh as mesh_lib
 
@@ -210,7 +210,7 @@ def make_model(
   """
   make = find_model(section)
   options = {k: v for k, v in section.items() if k != 'name'}
-  options = emotion.check_options('model', make, options)
+  options = sections.check_options('model', make, options)
   given = {'augment': augment or {}}
   if not models.has_own_loss(make):
     given |= {'num_classes': num_classes, 'frozen': frozen}

@@ -182,15 +182,19 @@ def is_own_data(restored: restore.Restored, dataset: Any) -> bool:
 
 def keep_other_score(directory: pathlib.Path, about: Mapping[str, Any]) -> None:
   """Moves the score of other clips aside, which a new one would replace."""
-  if not (directory / 'metrics.json').is_file():
-    return
-  old = restore.read_json(directory / 'metrics.json')
-  old = {name: old.get(name) for name in about}
-  if old != about:
-    words = [directory.name, old['dataset'], old['protocol'], old['fold']]
-    name = re.sub(r'[^\w.]+', '-', '-'.join(map(str, words)))
-    shutil.rmtree(directory.with_name(name), ignore_errors=True)
-    directory.rename(directory.with_name(name))
+
+  def find_place(about):
+    words = map(str, (directory.name, *about.values()))
+    return directory.with_name(re.sub(r'[^\w.]+', '-', '-'.join(words)))
+
+  if (directory / 'metrics.json').is_file():
+    old = restore.read_json(directory / 'metrics.json')
+    old = {name: old.get(name) for name in about}
+    if old != about:
+      shutil.rmtree(find_place(old), ignore_errors=True)
+      directory.rename(find_place(old))
+  # What stood aside is about to be made anew.
+  shutil.rmtree(find_place(about), ignore_errors=True)
 
 
 def describe_choice(config: dict[str, Any], checkpoint: str | int) -> str:

@@ -3,9 +3,7 @@
 Parameters stand under `video`, `audio`, `fusion` and `head`.
 """
 
-import dataclasses
 import functools
-import types
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,39 +20,12 @@ from avemo.audio import functionals as audio_functionals
 from avemo.audio import vggish as audio_vggish
 from avemo.audio import waveform as audio_waveform
 from avemo.models import (
-  cnn,
-  efficientnet,
-  functionals,
   fusion,
   heads,
   layers,
-  spectrogram_vit,
-  vggish,
+  sections,
   videomae,
-  wav2vec2,
 )
-
-MODALITIES = ('video', 'audio')
-
-VIDEO_TOWERS = types.MappingProxyType(
-  {
-    'videomae': videomae.VideoMAE,
-    'efficientnet': efficientnet.EfficientNet,
-  }
-)
-AUDIO_TOWERS = types.MappingProxyType(
-  {
-    'spectrogram_vit': spectrogram_vit.SpectrogramViT,
-    'cnn': cnn.CNN,
-    'functionals': functionals.Functionals,
-    'vggish': vggish.VGGish,
-    'wav2vec2': wav2vec2.Wav2Vec2,
-  }
-)
-# None: each modality has its own logits, and they are averaged.
-FUSIONS = types.MappingProxyType({'early': fusion.Early, 'late': None})
-
-NO_OPTIONS = core.FrozenDict()
 
 
 class Emotion(nn.Module):
@@ -64,7 +35,7 @@ class Emotion(nn.Module):
   arguments and become the modules that they describe, or None where they are
   not in use.
 
-  Attributes:
+  Attributes (tables are in `sections`):
     num_classes: of the emotion head.
     use: the modalities that are read, out of `MODALITIES`.
     video: `name` of the tower, out of `VIDEO_TOWERS`, and its arguments.
@@ -85,14 +56,14 @@ class Emotion(nn.Module):
   """
 
   num_classes: int
-  use: tuple[str, ...] = MODALITIES
-  video: Any = NO_OPTIONS
-  audio: Any = NO_OPTIONS
-  features: Any = NO_OPTIONS
-  augment: Any = NO_OPTIONS
-  fusion: Any = NO_OPTIONS
+  use: tuple[str, ...] = sections.MODALITIES
+  video: Any = sections.NO_OPTIONS
+  audio: Any = sections.NO_OPTIONS
+  features: Any = sections.NO_OPTIONS
+  augment: Any = sections.NO_OPTIONS
+  fusion: Any = sections.NO_OPTIONS
   heads: tuple[str, ...] = ('emotion',)
-  head: Any = NO_OPTIONS
+  head: Any = sections.NO_OPTIONS
   dropout: float = 0.0
   frozen: tuple[str, ...] = ()
   dtype: Any = 'float32'
@@ -104,32 +75,34 @@ class Emotion(nn.Module):
     super().__post_init__()
 
   def _build_sections(self):
-    layers.check_names('modality', self.use, MODALITIES)
+    layers.check_names('modality', self.use, sections.MODALITIES)
     if not self.use:
-      raise errors.AvemoError(f'use=(): name at least one of {MODALITIES}')
+      raise errors.AvemoError(
+        f'use=(): name at least one of {sections.MODALITIES}'
+      )
     layers.check_names('head', self.heads, heads.NAMES)
     layers.check_names('head option', self.head, heads.OPTIONS)
     options = audio_features.list_options(self.features)
     layers.check_names('feature option', self.features, options)
-    self.features = core.freeze(read_lists(self.features))
+    self.features = core.freeze(sections.read_lists(self.features))
     self.augment = core.freeze(augmentation.check(self.augment))
     # One order, whatever the config's, so that parameters have one meaning.
-    self.use = tuple(name for name in MODALITIES if name in self.use)
+    self.use = tuple(name for name in sections.MODALITIES if name in self.use)
     self.heads = tuple(self.heads)
     self.frozen = tuple(self.frozen)
-    video = read_section('video', self.video, VIDEO_TOWERS)
-    audio = read_section('audio', self.audio, AUDIO_TOWERS)
-    join = read_fusion(self.fusion)
+    video = sections.read_section('video', self.video, sections.VIDEO_TOWERS)
+    audio = sections.read_section('audio', self.audio, sections.AUDIO_TOWERS)
+    join = sections.read_fusion(self.fusion)
     if len(self.use) == 1:
       join = None
     if 'audio' in self.use:
-      check_reads(audio[0], bool(join), self.features, self.augment)
+      sections.check_reads(audio[0], bool(join), self.features, self.augment)
     if join and not hasattr(video[0], 'embed'):
       raise errors.AvemoError(
         'the video tower has no encoder to join in; use fusion.kind=late'
       )
     if 'feature_mixup' in self.augment and (
-      self.use != ('audio',) or find_reading(audio[0]) != 'power'
+      self.use != ('audio',) or sections.find_reading(audio[0]) != 'power'
     ):
       raise errors.AvemoError(
         'augment.feature_mixup blends functionals: it needs model.use=audio '
@@ -137,8 +110,8 @@ class Emotion(nn.Module):
       )
     if join:
       join_at = join[1].get('join_at', 0)
-      check_joins(video[1].get('frozen_blocks', 0), join_at)
-      audio = shorten(audio, join_at)
+      sections.check_joins(video[1].get('frozen_blocks', 0), join_at)
+      audio = sections.shorten(audio, join_at)
     self.video = self._build(video) if 'video' in self.use else None
     self.audio = self._build(audio) if 'audio' in self.use else None
     self.fusion = self._build(join) if join else None
@@ -223,7 +196,9 @@ class Emotion(nn.Module):
     return self.video.pool(joined)
 
   def _find_trained(self, train: bool) -> dict[str, bool]:
-    return {name: train and name not in self.frozen for name in MODALITIES}
+    return {
+      name: train and name not in self.frozen for name in sections.MODALITIES
+    }
 
   def _read_speech(
     self, batch: Mapping[str, jax.Array], train: bool
@@ -235,7 +210,7 @@ class Emotion(nn.Module):
       'vggish': self._read_vggish,
       'waveform': self._read_waveform,
     }
-    read = readers[find_reading(self.audio)]
+    read = readers[sections.find_reading(self.audio)]
     counts = batch['has_audio'] & batch.get('mask', True)
     return *read(batch['speech'], batch['speech_length'], train), counts
 
@@ -277,112 +252,6 @@ class Emotion(nn.Module):
     """Standardised samples [B, S] and how many are valid [B]."""
     del train
     return audio_waveform.standardize(speech, length), length
-
-
-def find_reading(tower: Any) -> str:
-  """What an audio tower reads; most read mel bands of their own options."""
-  return getattr(tower, 'reads', 'mels')
-
-
-def check_reads(
-  tower: type,
-  joins: bool,
-  features: Mapping[str, Any],
-  augment: Mapping[str, Any],
-) -> None:
-  """Raises an AvemoError for options that the audio tower has no use for."""
-  name = next(k for k, v in AUDIO_TOWERS.items() if v is tower)
-  if joins and not hasattr(tower, 'begin'):
-    raise errors.AvemoError(
-      f'the audio tower {name!r} has no tokens to join; use fusion.kind=late'
-    )
-  reading = find_reading(tower)
-  unused = []
-  if reading != 'mels':
-    unused += [f'augment.{k}' for k in augment if k in augmentation.SPECTROGRAM]
-    unused += [f'features.{k}' for k in features]
-  if reading != 'power':
-    unused += [f'augment.{k}' for k in augment if k in augmentation.POWER]
-  if unused:
-    raise errors.AvemoError(
-      f'the audio tower {name!r} has no use for {unused[0]}; leave it out'
-    )
-
-
-def check_joins(frozen_blocks: int, join_at: int) -> None:
-  """Raises an AvemoError where frozen blocks would cut the audio tower off."""
-  if frozen_blocks > join_at:
-    raise errors.AvemoError(
-      f'video.frozen_blocks={frozen_blocks}: no gradient would reach the audio '
-      f'tower, which joins at block {join_at}; freeze at most {join_at} or '
-      'raise fusion.early.join_at'
-    )
-
-
-def read_section(
-  kind: str, section: Mapping[str, Any], towers: Mapping[str, type]
-) -> tuple[type, dict[str, Any]]:
-  """The class of a tower and its arguments.
-
-  Args:
-    kind: of the section.
-    section: `name`, the first in the table when absent, and arguments.
-    towers: classes by name.
-
-  Raises:
-    AvemoError: a name or an argument that does not exist; names the nearest.
-  """
-  options = dict(section)
-  make = layers.choose(
-    f'{kind} tower', options.pop('name', next(iter(towers))), towers
-  )
-  return make, check_options(kind, make, options)
-
-
-def read_fusion(
-  section: Mapping[str, Any],
-) -> tuple[type, dict[str, Any]] | None:
-  """The class that joins tokens and its arguments; None if logits are."""
-  layers.check_names('fusion option', section, ('kind', *FUSIONS))
-  make = layers.choose('fusion', section.get('kind', 'early'), FUSIONS)
-  options = check_options('early', fusion.Early, section.get('early', {}))
-  if section.get('late'):
-    raise errors.AvemoError(
-      f'late fusion has no options, not {", ".join(section["late"])}'
-    )
-  return make and (make, options)
-
-
-def check_options(
-  kind: str, make: type, options: Mapping[str, Any]
-) -> dict[str, Any]:
-  """The arguments of a module, lists as tuples, or an AvemoError."""
-  known = [f.name for f in dataclasses.fields(make) if f.init]
-  known = [name for name in known if name not in ('parent', 'name')]
-  layers.check_names(f'{kind} option', options, known)
-  return read_lists(options)
-
-
-def read_lists(options: Mapping[str, Any]) -> dict[str, Any]:
-  """The options, with the lists that JSON makes of tuples as tuples again."""
-  return {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
-
-
-def shorten(
-  audio: tuple[type, dict[str, Any]], join_at: int
-) -> tuple[type, dict[str, Any]]:
-  """The audio tower without the blocks that it would run after the join."""
-  make, options = audio
-  if make is not spectrogram_vit.SpectrogramViT:
-    return audio
-  tower = make(**options, parent=None)
-  variant = layers.choose_variant(tower, spectrogram_vit.VARIANTS)
-  if join_at > variant.depth:
-    raise errors.AvemoError(
-      f'join_at={join_at}: the audio tower has {variant.depth} blocks'
-    )
-  frozen = min(options.get('frozen_blocks', 0), join_at)
-  return make, options | {'depth': join_at, 'frozen_blocks': frozen}
 
 
 def example_batch(

@@ -18,7 +18,14 @@ from flax import linen as nn
 from avemo import augment as augmentation
 from avemo import errors
 from avemo.audio import features as audio_features
-from avemo.models import cross, emotion, heads, layers, positions, videomae
+from avemo.models import (
+  cross,
+  heads,
+  layers,
+  positions,
+  sections,
+  videomae,
+)
 
 VARIANTS = types.MappingProxyType(
   {
@@ -78,11 +85,11 @@ class HiCMAE(nn.Module):
   drop_path: float = 0.0
   remat: bool = True
   implementation: str | None = None
-  use: tuple[str, ...] = emotion.MODALITIES
+  use: tuple[str, ...] = sections.MODALITIES
   features: Any = FEATURES
-  augment: Any = emotion.NO_OPTIONS
+  augment: Any = sections.NO_OPTIONS
   heads: tuple[str, ...] = ('emotion',)
-  head: Any = emotion.NO_OPTIONS
+  head: Any = sections.NO_OPTIONS
   dropout: float = 0.0
   frozen: tuple[str, ...] = ()
   dtype: Any = 'float32'
@@ -94,18 +101,18 @@ class HiCMAE(nn.Module):
     super().__post_init__()
 
   def _build_sections(self):
-    if set(self.use) != set(emotion.MODALITIES):
+    if set(self.use) != set(sections.MODALITIES):
       raise errors.AvemoError(
-        f'use={self.use}: HiCMAE reads {" and ".join(emotion.MODALITIES)}'
+        f'use={self.use}: HiCMAE reads {" and ".join(sections.MODALITIES)}'
       )
     layers.check_names('head', self.heads, heads.NAMES)
     layers.check_names('head option', self.head, heads.OPTIONS)
     options = audio_features.list_options(self.features)
     layers.check_names('feature option', self.features, options)
-    self.use, self.heads = emotion.MODALITIES, tuple(self.heads)
+    self.use, self.heads = sections.MODALITIES, tuple(self.heads)
     self.frozen = tuple(self.frozen)
     self.augment = core.freeze(augmentation.check(self.augment))
-    self.features = core.freeze(emotion.read_lists(self.features))
+    self.features = core.freeze(sections.read_lists(self.features))
     unused = [k for k in self.augment if k in USELESS]
     if unused:
       raise errors.AvemoError(

@@ -20,7 +20,7 @@ from flax import linen as nn
 
 from avemo import augment as augmentation
 from avemo import errors
-from avemo.models import emotion, layers, positions, videomae
+from avemo.models import layers, positions, sections, videomae
 
 # By the variant of the encoder.
 DECODERS = types.MappingProxyType(
@@ -107,10 +107,10 @@ class VideoMAEPretraining(nn.Module):
   """
 
   use: tuple[str, ...] = ('video',)
-  video: Any = emotion.NO_OPTIONS
-  decoder: Any = emotion.NO_OPTIONS
+  video: Any = sections.NO_OPTIONS
+  decoder: Any = sections.NO_OPTIONS
   mask_ratio: float = 0.9
-  augment: Any = emotion.NO_OPTIONS
+  augment: Any = sections.NO_OPTIONS
   dtype: Any = 'float32'
 
   # The outputs hold the loss: no labels are needed, and no classes are told.
@@ -134,13 +134,13 @@ class VideoMAEPretraining(nn.Module):
     )
     self.augment = core.freeze(augmentation.check(self.augment))
     towers = {'videomae': VisibleVideoMAE}
-    make, options = emotion.read_section('video', self.video, towers)
+    make, options = sections.read_section('video', self.video, towers)
     dtype = jnp.dtype(options.pop('dtype', self.dtype))
     self.video = make(**options, dtype=dtype, parent=None)
     sizes = layers.choose(
       'decoder of variant', self.video.variant, DECODERS
     )._asdict()
-    options = emotion.check_options('decoder', Decoder, self.decoder)
+    options = sections.check_options('decoder', Decoder, self.decoder)
     if options.get('frozen_blocks'):
       raise errors.AvemoError(
         'decoder.frozen_blocks: no gradient would reach the tower; leave it out'

@@ -9,13 +9,13 @@ import jax
 import numpy as np
 
 from avemo import errors
-from avemo.models import emotion
+from avemo.models import sections
 from avemo.runtime import checkpoint as checkpoint_lib
 from avemo.runtime import mesh as mesh_lib
 from avemo.train import optim, settings, sources
 from avemo.train.state import TrainState
 
-TOWERS = {'video': emotion.VIDEO_TOWERS, 'audio': emotion.AUDIO_TOWERS}
+TOWERS = {'video': sections.VIDEO_TOWERS, 'audio': sections.AUDIO_TOWERS}
 
 # Keys of a config's section.
 KEYS = ('video', 'audio', 'checkpoint', 'skip')
@@ -259,7 +259,7 @@ def check_skip(
 
 def refresh(average: Any, params: Any, names: Sequence[str]) -> Any:
   """The average with the named leaves as copies of the parameters."""
-  leaves, new = checkpoint_lib.flatten(average), sources.flatten(params)
+  leaves, new = checkpoint_lib.flatten(average), checkpoint_lib.flatten(params)
   for name in names:
     leaves[name].delete()
     # A copy, for a step donates both.
