@@ -17,7 +17,7 @@ from avemo.runtime import mesh as mesh_lib
 from avemo.train import control as control_lib
 from avemo.train import feed as feed_lib
 from avemo.train import init as init_lib
-from avemo.train import losses, optim, settings
+from avemo.train import losses, optim, resizes, settings
 from avemo.train import step as step_lib
 from avemo.train.state import TrainState
 
@@ -222,6 +222,7 @@ def make_run(config: Mapping[str, Any], dataset: Any | None = None) -> Run:
     fill=functools.partial(
       init_lib.initialize,
       model=config['model'],
+      find_resizes=functools.partial(resizes.find_resizes, config['model']),
       **init_lib.check(config.get('init', {})),
     ),
     train_step=train_step,
