@@ -39,6 +39,8 @@ $(PARITY)/.ready: $(LOCK) requirements/parity.txt
 	$(PYTHON) -m venv $(PARITY)
 	$(PARITY)/bin/pip install --quiet -r $(LOCK) -r requirements/parity.txt
 	$(PARITY)/bin/pip install --quiet --no-deps timm==1.0.31
+	$(PARITY)/bin/pip install --quiet --no-deps \
+	  --target $(PARITY)/torchvision torchvision==0.28.0
 	$(PARITY)/bin/pip install --quiet --no-deps --editable .
 	@touch $@
 

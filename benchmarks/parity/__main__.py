@@ -36,9 +36,9 @@ SIZES = {
   'ast': (('tiny', 'small'), ('base',)),
   'audiomae': (('tiny', 'small'), ('base',)),
   'hicmae': (('small',), ('real',)),
-  'efficientnet': (('small',), ('real',)),
   'vggish': (('small',), ('real',)),
   'wav2vec2': (('small',), ('real',)),
+  'efficientnet': (('small',), ('real',)),
 }
 NEED_CHECKOUT = ('audiomae', 'hicmae', 'vggish')
 PACKAGES = ('jax', 'flax', 'numpy', 'torch', 'transformers', 'timm')

@@ -2,6 +2,7 @@
 
 import functools
 import pathlib
+import sys
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -15,6 +16,9 @@ from safetensors import torch as safetensors_torch
 from avemo.convert import efficientnet as family
 from avemo.models import emotion, videomae
 from benchmarks.parity import converted
+
+# Where `make parity` has put it.
+TORCHVISION = pathlib.Path(sys.prefix) / 'torchvision'
 
 # The size of a run: its variant and its tolerance.
 SIZES = {'small': (('tiny', 1e-5),), 'real': (('b0', 1e-4), ('b2', 1e-4))}
@@ -72,7 +76,12 @@ def run(
 
 
 def import_timm() -> Any:
-  """timm, beside a torchvision whose compiled operators do not load."""
+  """timm, beside a torchvision whose compiled operators do not load.
+
+  It lies in a folder of its own in the environment, since transformers would
+  stumble over it.
+  """
+  sys.path.append(str(TORCHVISION))
   operators = torch.library.Library('torchvision', 'FRAGMENT')
   for name in ('nms', 'qnms'):
     try:
@@ -83,6 +92,7 @@ def import_timm() -> Any:
       break  # They did load.
   import timm
 
+  sys.path.remove(str(TORCHVISION))
   timm.avemo_operators = operators  # They live as long as their library.
   return timm
 
