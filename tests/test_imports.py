@@ -45,6 +45,7 @@ ALLOWED = {
   'simulate': {'corpora', 'media'},
   'datasets_tfds': {'corpora', 'media', 'data'},
   'errors': set(),
+  'arguments': set(),
 }
 
 # Data workers start fast and stay small: these rooms leave JAX alone.

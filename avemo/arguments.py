@@ -1,0 +1,275 @@
+"""The command line: its verbs, their arguments and what they mean."""
+
+import argparse
+import difflib
+import os
+import pathlib
+
+import avemo
+from avemo import errors
+
+
+def default_data_dir() -> pathlib.Path:
+  # An empty variable counts as none.
+  folder = os.environ.get('AVEMO_DATA') or '~/avemo_data'
+  return pathlib.Path(folder).expanduser()
+
+
+def build_parser() -> argparse.ArgumentParser:
+  parser = Parser(
+    prog='avemo',
+    description="Emotion recognition from a speaker's face and voice.",
+    epilog='`avemo VERB --help` says what a verb takes and leaves.',
+  )
+  parser.add_argument('--version', action='version', version=avemo.__version__)
+  verbs = parser.add_subparsers(dest='verb', metavar='VERB', required=True)
+
+  def add(name, summary, **kwargs):
+    verb = verbs.add_parser(
+      name,
+      help=summary,
+      description=kwargs.pop('description', summary),
+      formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+      **kwargs,
+    )
+    verb.add_argument(
+      '--debug', action='store_true', help='show the traceback of an error'
+    )
+    return verb
+
+  def add_data_dir(verb):
+    verb.add_argument(
+      '--data-dir',
+      type=pathlib.Path,
+      default=default_data_dir(),
+      metavar='DIR',
+      help='where prepared datasets are; $AVEMO_DATA sets the default',
+    )
+
+  def add_workers(verb):
+    verb.add_argument(
+      '--workers',
+      type=positive_int,
+      default=os.cpu_count() or 1,
+      metavar='N',
+      help='processes; the result does not depend on their number',
+    )
+
+  verb = add(
+    'simulate',
+    'write a small corpus in the real layout, made from a seed',
+  )
+  verb.add_argument('corpus', metavar='CORPUS', help='crema_d or ravdess')
+  verb.add_argument('--out', type=pathlib.Path, required=True, metavar='DIR')
+  verb.add_argument('--speakers', type=positive_int, default=12, metavar='N')
+  verb.add_argument(
+    '--clips-per-speaker',
+    type=positive_int,
+    metavar='N',
+    help='a subset spread evenly over the emotions; all when not given',
+  )
+  verb.add_argument('--seed', type=int, default=0, metavar='S')
+  verb.add_argument(
+    '--quirks',
+    action='store_true',
+    help='add the oddities of the real corpus, on real files',
+  )
+  verb.add_argument(
+    '--voice-evidence',
+    type=fraction,
+    metavar='P',
+    help='probability that a voice shows its emotion; 0 for a control',
+  )
+  verb.add_argument(
+    '--face-evidence',
+    type=fraction,
+    metavar='P',
+    help='probability that a face shows its emotion; 0 for a control',
+  )
+  verb.add_argument(
+    '--oracle',
+    action='store_true',
+    help='print the best score that the evidence allows',
+  )
+  add_workers(verb)
+
+  verb = add('prepare', "build the dataset CORPUS_av from a corpus's files")
+  verb.add_argument('corpus', metavar='CORPUS', help='crema_d or ravdess')
+  verb.add_argument(
+    '--raw',
+    type=pathlib.Path,
+    required=True,
+    metavar='DIR',
+    help='the corpus as downloaded or unpacked',
+  )
+  verb.add_argument(
+    '--config',
+    choices=('face', 'frame'),
+    default='face',
+    help='store face crops or whole pictures',
+  )
+  verb.add_argument(
+    '--face-model',
+    type=pathlib.Path,
+    metavar='ONNX',
+    help="YuNet face detector; OpenCV's cascade when not given",
+  )
+  verb.add_argument(
+    '--overwrite', action='store_true', help='build again what exists'
+  )
+  add_workers(verb)
+  add_data_dir(verb)
+
+  verb = add(
+    'protocols',
+    'list the named folds, or the clips of each fold of one',
+  )
+  verb.add_argument('name', nargs='?', metavar='NAME')
+  source = verb.add_mutually_exclusive_group()
+  source.add_argument(
+    '--data-dir',
+    type=pathlib.Path,
+    metavar='DIR',
+    help='take the clips of the dataset prepared there; without it and '
+    '--names, the full corpus as published',
+  )
+  source.add_argument(
+    '--names',
+    type=pathlib.Path,
+    metavar='FILE',
+    help='a text file, one clip name a line; no media needed',
+  )
+  verb.add_argument('--json', action='store_true')
+
+  verb = add(
+    'convert',
+    'published weights to a directory that trains, evaluates and predicts',
+    epilog='A config starts a tower from it by --config.init.video=DIR.',
+  )
+  verb.add_argument(
+    'family',
+    metavar='FAMILY',
+    help='videomae, ast, audiomae, hicmae, efficientnet, vggish or wav2vec2',
+  )
+  verb.add_argument(
+    'path',
+    type=pathlib.Path,
+    metavar='PATH',
+    help='the file as published; its format is recognised',
+  )
+  verb.add_argument('--out', type=pathlib.Path, required=True, metavar='DIR')
+  verb.add_argument(
+    '--verify',
+    action='store_true',
+    help='also run the figures that are published for these weights',
+  )
+
+  verb = add(
+    'train',
+    'train a config, or resume it where its workdir stands',
+    epilog='Any field of the config can be set: --config.optim.lr=1e-4',
+  )
+  verb.add_argument(
+    '--config',
+    required=True,
+    metavar='FILE[:arg]',
+    help='a file with get_config(), see configs/',
+  )
+  verb.add_argument('--workdir', type=pathlib.Path, required=True)
+
+  verb = add('evaluate', 'score a checkpoint')
+  verb.add_argument('--workdir', type=pathlib.Path, required=True)
+  verb.add_argument('--checkpoint', default='best', help='best, last or a step')
+  verb.add_argument('--split', choices=('train', 'val', 'test'), default='test')
+  verb.add_argument('--data', metavar='NAME', help='another dataset')
+  verb.add_argument('--protocol', metavar='P', help='another protocol')
+  verb.add_argument('--fold', type=int, metavar='K', help='another fold')
+  verb.add_argument(
+    '--views', type=positive_int, metavar='N', help='test-time views a clip'
+  )
+  verb.add_argument(
+    '--data-dir',
+    type=pathlib.Path,
+    metavar='DIR',
+    help="where datasets are, when not the training run's",
+  )
+
+  verb = add('predict', 'read new videos or sound')
+  verb.add_argument('files', nargs='+', type=pathlib.Path, metavar='FILE')
+  verb.add_argument('--workdir', type=pathlib.Path, required=True)
+  verb.add_argument('--out', type=pathlib.Path, required=True, metavar='DIR')
+  verb.add_argument('--checkpoint', default='best', help='best, last or a step')
+  verb.add_argument(
+    '--audio',
+    type=pathlib.Path,
+    metavar='WAV',
+    help="one film's sound, when it is a file of its own",
+  )
+  verb.add_argument(
+    '--every',
+    type=positive_float,
+    default=1.0,
+    metavar='S',
+    help='seconds between two estimates',
+  )
+  verb.add_argument(
+    '--smooth',
+    default='none',
+    metavar='KIND[:S]',
+    help='none, mean:S or median:S over S seconds',
+  )
+  verb.add_argument('--face-model', type=pathlib.Path, metavar='ONNX')
+
+  verb = add(
+    'demo',
+    'simulate, prepare, train, evaluate, predict and report, in minutes',
+  )
+  verb.add_argument('--out', type=pathlib.Path, default='runs/demo')
+  verb.add_argument('--seed', type=int, default=0, metavar='S')
+  verb.add_argument(
+    '--control',
+    choices=('silent-voice', 'shuffled-labels'),
+    help='a run whose outcome is known: no evidence in the voice, or labels '
+    'dealt out at random',
+  )
+  add_workers(verb)
+  return parser
+
+
+class Parser(argparse.ArgumentParser):
+  """One clear line for a wrong command line, with the nearest right word."""
+
+  def error(self, message):
+    raise errors.AvemoError(f'{message}; see `{self.prog} --help`')
+
+  def _check_value(self, action, value):
+    try:
+      super()._check_value(action, value)
+    except argparse.ArgumentError as error:
+      near = difflib.get_close_matches(str(value), map(str, action.choices), 1)
+      if not near:
+        raise
+      raise argparse.ArgumentError(
+        action, f'unknown {value!r}; did you mean {near[0]!r}?'
+      ) from error
+
+
+def positive_int(text: str) -> int:
+  value = int(text)
+  if value < 1:
+    raise argparse.ArgumentTypeError(f'{text} is below 1')
+  return value
+
+
+def positive_float(text: str) -> float:
+  value = float(text)
+  if not 0 < value < float('inf'):
+    raise argparse.ArgumentTypeError(f'{text} is not above 0')
+  return value
+
+
+def fraction(text: str) -> float:
+  value = float(text)
+  if not 0 <= value <= 1:
+    raise argparse.ArgumentTypeError(f'{text} is not within 0 and 1')
+  return value
