@@ -200,6 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     hint = {
       errno.ENOSPC: '; free some room and run the same command again',
       errno.EACCES: '; choose a folder that you may write to',
+      errno.ENOTDIR: '; choose a folder that you may write to',
       errno.EROFS: '; choose a folder that you may write to',
     }.get(error.errno, '')
     stop(f'{name}{error.strerror or error}{hint}', debug)

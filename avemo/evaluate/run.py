@@ -191,8 +191,10 @@ def keep_other_score(directory: pathlib.Path, about: Mapping[str, Any]) -> None:
     old = restore.read_json(directory / 'metrics.json')
     old = {name: old.get(name) for name in about}
     if old != about:
-      shutil.rmtree(find_place(old), ignore_errors=True)
-      directory.rename(find_place(old))
+      place = find_place(old)
+      shutil.rmtree(place, ignore_errors=True)
+      directory.rename(place)
+      print(f'the score of fold {old["fold"]} that stood there is in {place}')
   # What stood aside is about to be made anew.
   shutil.rmtree(find_place(about), ignore_errors=True)
 

@@ -9,6 +9,7 @@ import ml_collections
 from absl import flags
 from ml_collections import config_flags
 
+import avemo
 from avemo import errors
 
 
@@ -25,7 +26,8 @@ def load(arguments: Sequence[str]) -> ml_collections.ConfigDict:
   path = path.split(':')[0]
   if not pathlib.Path(path).is_file():
     raise errors.AvemoError(
-      f'{path or "--config"}: no such config; the ready ones are in configs/'
+      f'{path or "--config"}: no such config; the ready ones are in '
+      f'{pathlib.Path(avemo.__file__).parent.parent / "configs"}'
     )
   # A config imports `configs.common` from beside it, wherever we are.
   root = str(pathlib.Path(path).resolve().parent.parent)

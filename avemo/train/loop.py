@@ -76,6 +76,9 @@ def train(
   config = config.to_dict() if hasattr(config, 'to_dict') else dict(config)
   # What a file gives back, so that a resumed run sees the same.
   config = json.loads(json.dumps(config))
+  if config.get('data_dir'):
+    # So that the run can be scored from any folder.
+    config['data_dir'] = os.path.abspath(os.path.expanduser(config['data_dir']))
   workdir = pathlib.Path(workdir)
   run_lib.check_sections(config)
   distributed.start(deterministic=config.get('deterministic', False))

@@ -53,7 +53,8 @@ def make_schedule(
     )
   if not 0 <= warmup <= steps:
     raise errors.AvemoError(
-      f'optim.warmup={warmup}: must lie between 0 and steps={steps}'
+      f'optim.warmup={warmup}: must lie between 0 and steps={steps}; '
+      f'add --config.optim.warmup={steps // 10}'
     )
 
   def compute(count):

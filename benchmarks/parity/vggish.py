@@ -223,7 +223,8 @@ def save_checkpoint(
   program = pathlib.Path(__file__).with_name('vggish_tensorflow.py')
   path = folder / 'vggish_model.ckpt'
   subprocess.run(
-    [TENSORFLOW, program, folder / 'variables.npz', path],
+    # -P: `ast` beside the program is not Python's.
+    [TENSORFLOW, '-P', program, folder / 'variables.npz', path],
     check=True,
     stderr=subprocess.DEVNULL,
   )

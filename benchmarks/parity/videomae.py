@@ -320,7 +320,8 @@ def save_innat(
   python = os.environ.get('TENSORFLOW_PYTHON', sys.executable)
   program = pathlib.Path(__file__).with_name('videomae_tensorflow.py')
   result = subprocess.run(
-    [python, program, checkout, folder, kind, json.dumps(model)],
+    # -P: `ast` beside the program is not Python's.
+    [python, '-P', program, checkout, folder, kind, json.dumps(model)],
     capture_output=True,
     text=True,
     check=False,
