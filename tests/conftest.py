@@ -12,3 +12,18 @@ os.environ['XLA_FLAGS'] = (
 os.environ.setdefault('NPROC', '16')
 
 pytest_plugins = ['fixtures_corpora']
+
+# The longest files start first, so that no worker is left alone with one.
+LONGEST = (
+  'test_train_resume',
+  'test_whole_way',
+  'test_train_pretraining',
+  'test_demo',
+  'test_simulate',
+  'test_train_frozen',
+  'test_predict_files',
+)
+
+
+def pytest_collection_modifyitems(items):
+  items.sort(key=lambda item: item.path.stem not in LONGEST)

@@ -76,6 +76,7 @@ def test_what_is_missing_or_padded_is_not_seen():
     assert same == [row not in seen for row in range(4)]
 
 
+@pytest.mark.slow
 def test_every_parameter_learns_and_paths_are_dropped():
   model, variables = make(
     drop_path=0.3, augment={'spec_augment': {}}, remat=False
