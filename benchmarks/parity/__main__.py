@@ -115,7 +115,7 @@ def write(
     'device': jax.devices()[0].device_kind,
     'python': platform.python_version(),
     'packages': packages,
-    'failed': failed,
+    'failed': [line.split(':')[0] for line in failed],
     'rows': rows,
   }
   path.parent.mkdir(parents=True, exist_ok=True)
