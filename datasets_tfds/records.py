@@ -235,7 +235,6 @@ def make_record(
     np.zeros((0, 10), np.float32),
   )
   speech = b'' if part.speech is None else part.speech.astype('<i2').tobytes()
-  nan = np.float32(np.nan)
   record = {
     'clip_id': clip.clip_id,
     'video_id': clip.clip_id,
@@ -254,8 +253,8 @@ def make_record(
     'speech': speech,
     'emotion': clip.emotion,
     'intensity': clip.intensity,
-    'valence': nan,
-    'arousal': nan,
+    'valence': np.float32(clip.valence),
+    'arousal': np.float32(clip.arousal),
     'frame_valence': np.zeros(0, np.float32),
     'frame_arousal': np.zeros(0, np.float32),
     'frame_expression': np.zeros(0, np.int32),

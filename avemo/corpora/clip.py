@@ -37,6 +37,8 @@ class Clip:
     recording: clips that share it are renderings of one performance.
     emotion: canonical word, '' unknown.
     intensity: the corpus's word, '' unknown.
+    valence: of the whole clip, in [-1, 1]; NaN unknown.
+    arousal: likewise.
     extra: values of the corpus's EXTRA fields.
     other_videos: tried in order when `video_path` is unusable.
     other_audios: tried in order when `audio_path` is unusable.
@@ -49,6 +51,8 @@ class Clip:
   recording: str
   emotion: str = ''
   intensity: str = ''
+  valence: float = float('nan')
+  arousal: float = float('nan')
   extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   other_videos: tuple[str, ...] = ()
   other_audios: tuple[str, ...] = ()
