@@ -44,6 +44,8 @@ NO_VALIDATION = (
   'score of a checkpoint chosen on it is too high'
 )
 HICMAE = 'HiCMAE (Sun et al. 2024), its published fold lists'
+MAE_DFER = 'MAE-DFER (Sun et al. 2023), its published fold lists'
+EMOBOX = 'EmoBox (Ma et al. 2024), its published folds'
 
 
 def pair(

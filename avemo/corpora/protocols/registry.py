@@ -5,12 +5,18 @@ from collections.abc import Sequence
 
 from avemo import errors
 from avemo.corpora import folds as folds_lib
-from avemo.corpora.protocols import crema_d, entry, ravdess
+from avemo.corpora.protocols import (
+  crema_d,
+  enterface,
+  entry,
+  msp_improv,
+  ravdess,
+)
 
 # One file a corpus: its PROTOCOLS are all that is needed of it here.
 PROTOCOLS = {
   protocol.name: protocol
-  for corpus in (crema_d, ravdess)
+  for corpus in (crema_d, ravdess, enterface, msp_improv)
   for protocol in corpus.PROTOCOLS
 }
 

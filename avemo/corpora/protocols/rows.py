@@ -34,8 +34,17 @@ def rows_from_names(corpus: str, path: str | os.PathLike) -> list[folds.Row]:
 
 
 def rows_of_corpus(corpus: str) -> list[folds.Row]:
-  """Rows of the full corpus as published, made by its rule."""
+  """Rows of the full corpus as published, made by its rule.
+
+  Raises:
+    AvemoError: no rule makes the names of this corpus.
+  """
   module = corpora.get(corpus)
+  if not hasattr(module, 'all_names'):
+    raise errors.AvemoError(
+      f'{corpus}: no rule makes the names of its clips; give a list of them '
+      'by --names FILE, or what is prepared by --data-dir DIR'
+    )
   return [_row(module.parse_name(name)) for name in module.all_names()]
 
 
