@@ -157,7 +157,7 @@ def scan(
         emotion=rated.consensus if rated.consensus in EMOTIONS else '',
         valence=to_unit(rated.means['V']),
         # Stored inverted: 1 is very active, 5 calm.
-        arousal=-to_unit(rated.means['A']),
+        arousal=to_unit(6 - rated.means['A']),
         extra={**made.extra, **describe_rating(rated)},
         needs_both=needs_both,
       )

@@ -29,22 +29,24 @@ _RATE = 48_000
 # How often a scene's aim is what raters name, by the kind of turn.
 _ON_TARGET = {'T': 0.8, 'R': 0.7, 'S': 0.5, 'P': 0.0}
 
-# One turn a quirk; all of them of the first session's scene of sentence 1.
+# One turn a quirk, of three sessions, so that their folds exist.
 _UTD = 'MSP-IMPROV-S01A-F01-T-FM01'
 _NO_FILM = 'MSP-IMPROV-S01A-F01-S-MF01'
 _NO_SOUND = 'MSP-IMPROV-S01A-M01-T-MF01'
-_NO_WAV = 'MSP-IMPROV-S01A-M01-S-FM01'
-_OTHER = 'MSP-IMPROV-S01A-F01-P-FM01'
-_NO_AGREEMENT = 'MSP-IMPROV-S01A-M01-P-MF01'
-_UNRATED = 'MSP-IMPROV-S16A-F01-P-FM01'
+_NO_WAV = 'MSP-IMPROV-S01S-M02-S-FM01'
+_OTHER = 'MSP-IMPROV-S01A-F02-P-FM01'
+_NO_AGREEMENT = 'MSP-IMPROV-S01A-M02-P-MF01'
+_UNRATED = 'MSP-IMPROV-S16A-F02-P-FM01'
+_TWICE = 'MSP-IMPROV-S20H-M03-R-MM01'
 _QUIRKS = {
   _UTD: 'the film is named UTD-IMPROV',
   _NO_FILM: 'there is no film',
   _NO_SOUND: 'there is no WAV, and the film has no sound',
-  _NO_WAV: 'there is no WAV; the film has sound',
+  _NO_WAV: 'no WAV, but sound in the film; no rating of dominance',
   _OTHER: 'most raters say something else',
   _NO_AGREEMENT: 'the raters do not agree',
   _UNRATED: 'the turn is not in the evaluation file',
+  _TWICE: 'a rater stands twice in the evaluation file',
 }
 
 
@@ -163,11 +165,15 @@ def finish(
   """
   del make_actor
   name = 'Evalution.txt' if layout == 'release' else 'Evaluation.txt'
-  quirks = simulation.quirks
+  if not simulation.quirks:
+    msp_improv_ratings.write(root / name, simulation.clips, simulation.seed)
+    return
   msp_improv_ratings.write(
     root / name,
-    [c for c in simulation.clips if not quirks or c.clip_id != _UNRATED],
-    seed=simulation.seed,
-    codes={_OTHER: 'O', _NO_AGREEMENT: 'X'} if quirks else {},
-    quirks=bool(quirks),
+    [clip for clip in simulation.clips if clip.clip_id != _UNRATED],
+    simulation.seed,
+    codes={_OTHER: 'O', _NO_AGREEMENT: 'X'},
+    incomplete=(_NO_WAV,),
+    doubled=(_TWICE,),
   )
+  msp_improv_ratings.add_strangers(root / name, simulation.seed)

@@ -1,7 +1,7 @@
 """MSP-IMPROV's evaluation file: means of a turn, then a line a rater."""
 
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -25,10 +25,11 @@ _NUM_RATERS = 5
 def write(
   path: pathlib.Path,
   clips: Sequence[cues.Clip],
-  *,
   seed: int,
-  codes: Mapping[str, str],
-  quirks: bool,
+  *,
+  codes: Mapping[str, str] | None = None,
+  incomplete: Collection[str] = (),
+  doubled: Collection[str] = (),
 ):
   """Writes the file.
 
@@ -38,25 +39,29 @@ def write(
     seed: of the corpus.
     codes: 'O', most raters say something else, or 'X', they do not agree, by
       turn; the others have what their clip's emotion says.
-    quirks: with ratings that are missing, raters that stand twice, a line that
-      cannot be read, and a turn that is nowhere else.
+    incomplete: turns without means of dominance and naturalness.
+    doubled: turns of which one rater stands twice.
   """
   blocks = []
-  for number, clip in enumerate(clips):
-    code = codes.get(clip.clip_id) or _CODES[clip.emotion]
-    lines = _rate(clip.clip_id, code, seed, is_odd=quirks and number % 3 == 1)
-    if quirks and number % 3 == 2:
-      lines.append(lines[1])
-    blocks.append('\n'.join(lines))
-  if quirks:
-    blocks.append('UTD-IMPROV-S02N-F02-P-FM99.avi; ?; nobody knows')
-    gone = 'MSP-IMPROV-S02N-F02-P-FM98'
-    blocks.append('\n'.join(_rate(gone, 'N', seed, is_odd=False)))
-  path.write_text('\n\n'.join(blocks) + '\n', encoding='ascii')
+  for clip in clips:
+    name = clip.clip_id
+    code = (codes or {}).get(name) or _CODES[clip.emotion]
+    lines = _rate(name, code, seed, is_incomplete=name in incomplete)
+    blocks.append([*lines, lines[1]] if name in doubled else lines)
+  text = '\n\n'.join('\n'.join(lines) for lines in blocks)
+  path.write_text(f'{text}\n', encoding='ascii')
 
 
-def _rate(name, code, seed, *, is_odd):
-  """The lines of one turn; an odd one lacks dominance and naturalness."""
+def add_strangers(path: pathlib.Path, seed: int):
+  """Adds a line that cannot be read, and a turn that is nowhere else."""
+  gone = _rate('MSP-IMPROV-S02N-F02-P-FM98', 'N', seed)
+  lines = ['', 'UTD-IMPROV-S02N-F02-P-FM99.avi; ?; nobody knows', '', *gone]
+  with path.open('a', encoding='ascii') as file:
+    file.write('\n'.join(lines) + '\n')
+
+
+def _rate(name, code, seed, *, is_incomplete=False):
+  """The lines of one turn."""
   rng = cues.random_generator(seed, 'ratings', name)
   votes = list(code * _NUM_RATERS)
   if code == 'X':
@@ -72,12 +77,12 @@ def _rate(name, code, seed, *, is_odd):
     ]
   )
   means = [f'{value:.6f}' for value in values.mean(0)]
-  if is_odd:
+  if is_incomplete:
     means[2:] = ['NaN', 'NaN']
   activation, valence, dominance, naturalness = means
   stem = name.replace('MSP-', 'UTD-')
   head = f'{stem}.avi; {code}; A:{activation}; V:{valence}; D:{dominance} ;'
-  lines = [head if is_odd else f'{head} N:{naturalness};']
+  lines = [head if is_incomplete else f'{head} N:{naturalness};']
   for rater, (vote, row) in enumerate(zip(votes, values, strict=True)):
     also = _WORDS[rng.choice(list(_WORDS))]
     scale = '; '.join(
