@@ -20,7 +20,11 @@ def test_parses_a_name():
     'statement': 'Dogs are sitting by the door',
     'repetition': 1,
     'sex': 'female',
+    'classes': [1] * 8,
   }
+  song = ravdess.parse_name('03-02-05-02-02-01-18').extra['classes']
+  sung = dict(zip(ravdess.EMOTIONS, song, strict=True))
+  assert [word for word in sung if not sung[word]] == ['disgust', 'surprise']
 
 
 def test_emotions_are_in_the_order_of_their_codes():

@@ -296,6 +296,7 @@ def test_songs_and_films_alone_are_records_of_their_own(tmp_path):
   index = schema.open_dataset('ravdess_av', tmp_path).index
   assert index['clip_id'].tolist() == [first, second]
   assert index['channel'].tolist() == ['song', 'song']
+  assert index['classes'].tolist() == [[1] * 6 + [0] * 2] * 2
   assert index['emotion'].tolist() == ['happiness', 'sadness']
   assert index['intensity'].tolist() == ['normal', 'strong']
   # Of the first, the silent film alone is left.
