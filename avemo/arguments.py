@@ -141,7 +141,8 @@ def build_parser() -> argparse.ArgumentParser:
     '--names',
     type=pathlib.Path,
     metavar='FILE',
-    help='a text file, one clip name a line; no media needed',
+    help='a text file, one clip name a line (for eNTERFACE its path, such as '
+    'subject_1/anger/sentence_1/s1_an_1); no media needed',
   )
   verb.add_argument('--json', action='store_true')
 
