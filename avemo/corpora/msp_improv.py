@@ -70,7 +70,8 @@ EXTRA = {
   'spread_dominance': float,
 }
 
-LICENCE = 'academic licence, signed with UT Dallas (an assumption; not read)'
+# Terms, authors and pages are assumptions: the page was not read.
+LICENCE = 'academic licence, signed with UT Dallas'
 CITATION = (
   'Busso, Parthasarathy, Burmania, AbdelWahab, Sadoughi, Mower Provost: '
   'MSP-IMPROV: An Acted Corpus of Dyadic Interactions to Study Emotion '

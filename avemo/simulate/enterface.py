@@ -33,6 +33,7 @@ FOLDS = tuple(
 )
 
 _RATE = 48_000
+# What the archive is taken to unpack to.
 _ROOT = 'enterface database'
 # An uncut film's length is what matters; few frames are written fast.
 _UNCUT_SECONDS, _UNCUT_FPS = 56, 2
