@@ -59,7 +59,9 @@ def build_parser() -> argparse.ArgumentParser:
     'simulate',
     'write a small corpus in the real layout, made from a seed',
   )
-  verb.add_argument('corpus', metavar='CORPUS', help='crema_d or ravdess')
+  verb.add_argument(
+    'corpus', metavar='CORPUS', help='crema_d, ravdess, enterface or msp_improv'
+  )
   verb.add_argument('--out', type=pathlib.Path, required=True, metavar='DIR')
   verb.add_argument('--speakers', type=positive_int, default=12, metavar='N')
   verb.add_argument(
@@ -94,7 +96,9 @@ def build_parser() -> argparse.ArgumentParser:
   add_workers(verb)
 
   verb = add('prepare', "build the dataset CORPUS_av from a corpus's files")
-  verb.add_argument('corpus', metavar='CORPUS', help='crema_d or ravdess')
+  verb.add_argument(
+    'corpus', metavar='CORPUS', help='crema_d, ravdess, enterface or msp_improv'
+  )
   verb.add_argument(
     '--raw',
     type=pathlib.Path,
@@ -137,7 +141,8 @@ def build_parser() -> argparse.ArgumentParser:
     '--names',
     type=pathlib.Path,
     metavar='FILE',
-    help='a text file, one clip name a line; no media needed',
+    help='a text file, one clip name a line (for eNTERFACE its path, such as '
+    'subject_1/anger/sentence_1/s1_an_1); no media needed',
   )
   verb.add_argument('--json', action='store_true')
 

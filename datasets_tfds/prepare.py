@@ -37,6 +37,7 @@ class Report:
     repaired: clips in it that lack a file which was of no use.
     quarantined: files that were of no use, all in quarantine.jsonl.
     already_prepared: it was there before, and nothing was done.
+    left_out: clips that are not in it, for want of usable files.
     origin: what it was made from, see `describe_origin`; empty where it is
       not known.
   """
@@ -47,6 +48,7 @@ class Report:
   repaired: int
   quarantined: int
   already_prepared: bool = False
+  left_out: int = 0
   origin: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
   def __str__(self):
@@ -56,6 +58,8 @@ class Report:
       f'  dataset: {self.directory}',
       f'  prepared from: {tell_origin(self.origin)}',
     ]
+    if self.left_out:
+      lines.append(f'  left out: {self.left_out} clips')
     if self.quarantined:
       lines.append(f'  reasons: {self.directory / build.QUARANTINE}')
     if self.already_prepared:
@@ -199,6 +203,7 @@ def read_report(
     repaired=len(repaired),
     quarantined=len(lines),
     already_prepared=already_prepared,
+    left_out=len({line['clip_id'] for line in lines} - present - {''}),
     origin=read_origin(directory),
   )
 

@@ -54,7 +54,8 @@ def make_records(
   """Reads a clip's files and makes its records.
 
   Each modality comes from the first of its files that is usable; a modality
-  without any is missing. A clip without both has no records.
+  without any is missing. A clip without both has no records, nor has a clip
+  that needs both and lacks one.
 
   Args:
     clip: the clip.
@@ -86,7 +87,13 @@ def make_records(
         unusable,
       )
   records = []
-  if speech is not None or picture is not None:
+  if clip.needs_both and (speech is None or picture is None):
+    # Noted on every file of the clip: none of them is in the dataset.
+    what = 'picture' if picture is None else 'sound'
+    reason = f'left out, for its clip has no usable {what}'
+    for path in dict.fromkeys((*clip.videos, *clip.audios)):
+      unusable.setdefault(path, []).append(reason)
+  elif speech is not None or picture is not None:
     records = [
       make_record(clip, part, options)
       for part in cut_segments(speech, picture, options.max_seconds)

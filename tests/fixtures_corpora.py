@@ -50,3 +50,24 @@ def tiny_crema_d_dataset(shared_folder, tiny_crema_d):
       'crema_d', tiny_crema_d, data_dir=data_dir, workers=0, progress=False
     )
   return data_dir
+
+
+# Raw trees with quirks, of speakers in three folds each.
+@pytest.fixture(scope='session', params=['enterface', 'msp_improv'])
+def tiny_corpus(request, shared_folder):
+  """A corpus, its raw tree, and a data folder that holds its dataset."""
+  name = request.param
+  root = shared_folder / f'tiny_{name}'
+  data_dir = shared_folder / f'tiny_{name}_dataset'
+  with lock(root):
+    if not root.exists():
+      corpus.simulate(
+        name,
+        root,
+        speakers=1,
+        clips_per_speaker=1,
+        quirks=True,
+        progress=False,
+      )
+    prepare.prepare(name, root, data_dir=data_dir, workers=0, progress=False)
+  return name, root, data_dir

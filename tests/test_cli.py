@@ -152,6 +152,41 @@ def test_protocols_as_json_follow_the_contract(tmp_path, capsys):
     assert len(set.union(*speakers)) == 3
 
 
+def test_folds_of_a_list_of_paths_and_of_turns(tmp_path, capsys):
+  names = tmp_path / 'names.txt'
+  subjects = (1, 2, 11, 12, 20)
+  lines = [
+    f'subject_{s}/{emotion}/sentence_1/s{s}_{emotion[:2]}_1'
+    for s in subjects
+    for emotion in ('anger', 'fear')
+  ]
+  # As in the archive, and named as those of subject 12 are.
+  lines[4] = 'subject 11/anger/sentence 1/s12_an_1.avi'
+  names.write_text('\n'.join(lines))
+  command = ['protocols', 'enterface_maedfer_5fold', '--json', '--names']
+  status, out, _ = run(capsys, *command, str(names))
+  content = json.loads(out)
+  assert status == 0 and content['skipped'] == [3, 4]
+  first, second, third = (fold['test'] for fold in content['folds'])
+  assert first == sorted(lines[:4]) and third == sorted(lines[8:])
+  assert 'subject_11/anger/sentence_1/s12_an_1' in second
+  assert len(second) == 4
+
+  names.write_text('\n'.join([*lines, 's1_an_1']))
+  status, _, err = run(capsys, *command, str(names))
+  assert status == 1 and f"{names}, line 11: 's1_an_1'" in err
+
+  status, _, err = run(capsys, 'protocols', 'msp_improv_hicmae_6fold')
+  assert status == 1 and '--names FILE' in err
+  turns = [f'MSP-IMPROV-S01A-F0{n}-P-FM01' for n in range(1, 7)]
+  names.write_text('\n'.join([*turns, 'UTD-IMPROV-S01A-M01-P-FM01.avi']))
+  command = ['protocols', 'msp_improv_hicmae_6fold', '--names', str(names)]
+  status, out, _ = run(capsys, *command, '--json')
+  tested = [fold['test'] for fold in json.loads(out)['folds']]
+  assert tested[0] == [turns[0], 'MSP-IMPROV-S01A-M01-P-FM01']
+  assert tested[1:] == [[turn] for turn in turns[1:]]
+
+
 def test_full_corpus_has_the_published_hash(capsys):
   for name in ('crema_d_hicmae_5fold', 'ravdess_hicmae_6fold_published'):
     status, out, _ = run(capsys, 'protocols', name, '--json')

@@ -267,6 +267,43 @@ def test_a_vote_of_no_known_modality_is_refused(tmp_path):
     crema_d.read_votes(path)
 
 
+RESPONSES = (
+  '"","localid","ttr","queryType","clipNum","clipName","respEmo","respLevel"',
+  '"1","A",2000,1,9,"1001_IEO_ANG_MD","A",40',
+  '"2","B",2000,1,9,"1001_IEO_ANG_MD","A",60',
+  '"3","C",2000,1,9,"1001_IEO_ANG_MD","H",10',
+  '"4","D",10001,1,9,"1001_IEO_ANG_MD","S",10',
+  '"5","D",2000,2,7443,"1001_IEO_ANG_MD","S",10',
+  '"6","D",2000,3,9,"1001_IEO_ANG_MD","Neutral",30',
+)
+
+
+def test_responses_stand_in_for_votes_that_nobody_counted(tmp_path):
+  text = '\n'.join(RESPONSES).encode()
+  put(tmp_path / 'finishedResponses.csv', text)
+  clip, quarantined = scan_one(tmp_path)
+  assert quarantined == []
+  assert clip.extra['votes_voice'] == [2, 0, 0, 1, 0, 0]
+  assert clip.extra['levels_voice'][0] == 50
+  assert clip.extra['votes_face'] == [0] * 6
+  assert clip.extra['votes_both'] == [0, 0, 0, 0, 1, 0]
+  assert math.isnan(clip.extra['levels_both'][0])
+  # Where votes are counted, what they are made of is not read.
+  write_tables(tmp_path)
+  put(tmp_path / 'finishedResponses.csv', b'damaged')
+  clip, quarantined = scan_one(tmp_path)
+  assert quarantined == []
+  assert clip.extra['votes_voice'] == [5, 3, 0, 0, 2, 0]
+
+
+def test_responses_of_no_known_emotion_are_refused(tmp_path):
+  text = '\n'.join(RESPONSES).replace('"H"', '"X"').encode()
+  table = put(tmp_path / 'finishedResponses.csv', text)
+  clip, ((path, reason),) = scan_one(tmp_path)
+  assert path == str(table) and "line 4: response 'X'" in reason
+  assert clip.extra['votes_voice'] == [0] * 6
+
+
 # ------------------------------------------------------------- the real data
 
 

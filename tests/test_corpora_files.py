@@ -6,7 +6,7 @@ import pytest
 from corpus_trees import STUB, put
 
 from avemo import corpora, errors
-from avemo.corpora import crema_d, files
+from avemo.corpora import crema_d, files, protocols
 
 
 def find(root, **kwargs):
@@ -148,7 +148,9 @@ def test_an_unknown_corpus_names_the_nearest():
   assert corpora.get('crema_d') is crema_d
   with pytest.raises(errors.AvemoError, match='did you mean ravdess'):
     corpora.get('RAVDES')
-  with pytest.raises(errors.AvemoError, match='known: crema_d, ravdess'):
+  with pytest.raises(
+    errors.AvemoError, match='known: crema_d, ravdess, enterface'
+  ):
     corpora.get('zzzz')
 
 
@@ -159,6 +161,10 @@ def test_every_corpus_says_what_it_must(name):
   assert corpus.LONGEST_CLIP > 0
   for text in (corpus.LICENCE, corpus.CITATION, corpus.DESCRIPTION):
     assert text
+  if not hasattr(corpus, 'all_names'):
+    with pytest.raises(errors.AvemoError, match='--names FILE'):
+      protocols.rows_of_corpus(name)
+    return
   names = [corpus.parse_name(n) for n in corpus.all_names()]
   assert [n.clip_id for n in names] == sorted({n.clip_id for n in names})
   assert {n.emotion for n in names} == set(corpus.EMOTIONS)

@@ -20,7 +20,11 @@ def test_parses_a_name():
     'statement': 'Dogs are sitting by the door',
     'repetition': 1,
     'sex': 'female',
+    'classes': [1] * 8,
   }
+  song = ravdess.parse_name('03-02-05-02-02-01-18').extra['classes']
+  sung = dict(zip(ravdess.EMOTIONS, song, strict=True))
+  assert [word for word in sung if not sung[word]] == ['disgust', 'surprise']
 
 
 def test_emotions_are_in_the_order_of_their_codes():
@@ -77,6 +81,16 @@ def test_counts_of_the_full_corpus():
   assert set(emotions.values()) == {184} and len(emotions) == 5
   speakers = collections.Counter(n.speaker for n in song)
   assert '18' not in speakers and set(speakers.values()) == {44}
+
+
+def test_every_recording_has_three_files_and_two_of_them_show_it():
+  recordings = ravdess.all_names() + ravdess.all_names('song')
+  stems = [f'0{r}-{name}' for r in (1, 2, 3) for name in recordings]
+  names = [ravdess.parse_file_name(stem) for stem in stems]
+  # What is published: 7,356 files, of which 2,452 are silent films.
+  assert None not in names and len(names) == 7356
+  assert {n.recording for n in names} == set(recordings)
+  assert sum(stem.startswith('02-') for stem in stems) == 2452
 
 
 # ------------------------------------------------------------------ the tree

@@ -1,6 +1,7 @@
 """Label spaces: order, union, maps and masks."""
 
 import json
+import types
 
 import numpy as np
 import pytest
@@ -41,6 +42,19 @@ def test_words_can_be_mapped_explicitly():
   )
   with pytest.raises(errors.AvemoError, match='no such class'):
     labels.LabelSpace(('anger',), (('calm', 'neutral'),))
+
+
+def test_masks_of_rows_follow_a_corpus_and_its_own_column():
+  space = labels.union([FIRST, SECOND], {'calm': 'neutral'})
+  dataset = types.SimpleNamespace(
+    emotions=SECOND.names, index={'emotion': np.array(['calm', 'sadness'])}
+  )
+  whole = [False, True, True, True]
+  np.testing.assert_array_equal(space.class_masks(dataset), [whole, whole])
+  dataset.index['classes'] = np.array([[1, 1, 1], [0, 1, 0]], np.float32)
+  np.testing.assert_array_equal(
+    space.class_masks(dataset), [whole, [False, False, True, False]]
+  )
 
 
 def test_json_returns_the_same_space():

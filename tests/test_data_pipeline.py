@@ -269,6 +269,13 @@ def test_votes_become_shares():
     take(dataset, 1, soft_labels='votes_both')
 
 
+def test_classes_that_a_row_could_not_have_are_masked():
+  could = [[1.0, 1.0, 1.0], [1.0, 1.0, 0.0], [1.0, 1.0, 1.0]]
+  batch = take(make(3, classes=np.array(could)), 1, batch_size=3)[0]
+  found = batch['class_mask'][np.argsort(batch['record'])]
+  np.testing.assert_array_equal(found, np.array(could, bool))
+
+
 def test_shuffled_labels_keep_their_counts():
   dataset = make(30)
   batches = take(dataset, 15, batch_size=2, shuffle_labels_seed=3)

@@ -278,6 +278,32 @@ def tiny_ravdess(tmp_path_factory):
   )
 
 
+def test_songs_and_films_alone_are_records_of_their_own(tmp_path):
+  raw = corpus.simulate(
+    'ravdess',
+    tmp_path / 'raw',
+    speakers=1,
+    clips_per_speaker=1,
+    quirks=True,
+    progress=False,
+  )
+  first, second = '02-03-01-01-01-01', '02-04-02-02-01-01'
+  for path in list(raw.rglob('0?-*')):
+    is_song = path.stem.endswith((first, second))
+    if not is_song or path.stem in (f'01-{first}', f'03-{first}'):
+      path.unlink()
+  build(raw, tmp_path, 'ravdess')
+  index = schema.open_dataset('ravdess_av', tmp_path).index
+  assert index['clip_id'].tolist() == [first, second]
+  assert index['channel'].tolist() == ['song', 'song']
+  assert index['classes'].tolist() == [[1] * 6 + [0] * 2] * 2
+  assert index['emotion'].tolist() == ['happiness', 'sadness']
+  assert index['intensity'].tolist() == ['normal', 'strong']
+  # Of the first, the silent film alone is left.
+  assert (index['num_faces'] > 0).all()
+  assert (index['num_samples'] > 0).tolist() == [False, True]
+
+
 def test_bad_input_gets_one_line_that_names_the_way_out(few_raw, tmp_path):
   empty = tmp_path / 'empty'
   empty.mkdir()

@@ -1,16 +1,22 @@
 """What is known of each corpus: names, labels, licences, folds.
 
 A corpus is a module with EMOTIONS, EXTRA, LONGEST_CLIP, LICENCE, CITATION,
-DESCRIPTION and the functions parse_name, all_names and scan.
+DESCRIPTION and the functions parse_name and scan; and all_names, where a rule
+makes the names of the full corpus.
 """
 
 import difflib
 import types
 
 from avemo import errors
-from avemo.corpora import crema_d, ravdess
+from avemo.corpora import crema_d, enterface, msp_improv, ravdess
 
-CORPORA = {'crema_d': crema_d, 'ravdess': ravdess}
+CORPORA = {
+  'crema_d': crema_d,
+  'ravdess': ravdess,
+  'enterface': enterface,
+  'msp_improv': msp_improv,
+}
 
 
 def get(name: str) -> types.ModuleType:

@@ -42,6 +42,7 @@ class Clip:
     extra: values of the corpus's EXTRA fields.
     other_videos: tried in order when `video_path` is unusable.
     other_audios: tried in order when `audio_path` is unusable.
+    needs_both: the clip is left out where it has no usable picture, or sound.
   """
 
   clip_id: str
@@ -56,6 +57,7 @@ class Clip:
   extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   other_videos: tuple[str, ...] = ()
   other_audios: tuple[str, ...] = ()
+  needs_both: bool = False
 
   @property
   def videos(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import csv
 import os
 import pathlib
 import re
+import statistics
 
 from avemo.corpora import clip, files
 
@@ -188,13 +189,16 @@ def read_tables(root) -> tuple[dict[str, dict], list[clip.Quarantined]]:
   readers = {
     'VideoDemographics.csv': read_demographics,
     'tabulatedVotes.csv': read_votes,
+    'finishedResponses.csv': read_responses,
     'summaryTable.csv': read_summary,
   }
   tables, quarantined = {}, []
   for name, read in readers.items():
     tables[name] = {}
     path = files.find_table(root, name)
-    if path is None:
+    # The counts are made of the responses: these stand in for them.
+    is_counted = read is read_responses and tables['tabulatedVotes.csv']
+    if path is None or is_counted:
       continue
     fault = files.find_fault(path)
     try:
@@ -211,7 +215,8 @@ def find_labels(clip_id: str, tables: dict[str, dict]) -> dict:
   """The EXTRA values that the tables give for a clip."""
   unknown = {'age': -1, 'sex': '', 'race': '', 'ethnicity': ''}
   labels = tables['VideoDemographics.csv'].get(clip_id[:4], unknown)
-  votes = tables['tabulatedVotes.csv'].get(clip_id, {})
+  votes = tables['tabulatedVotes.csv'] or tables['finishedResponses.csv']
+  votes = votes.get(clip_id, {})
   winners = tables['summaryTable.csv'].get(clip_id, {})
   labels = dict(labels)
   for modality in MODALITIES.values():
@@ -289,3 +294,41 @@ def read_votes(path: str | os.PathLike) -> dict[str, dict]:
     stem = canonical_stem(row['fileName'])
     votes.setdefault(stem, {})[MODALITIES[name[0]]] = counts, levels
   return votes
+
+
+# Clips that raters practised on, and the longest time to respond in ms.
+PRACTICE = ('7443', '7444')
+SLOWEST = 10_000
+
+
+def read_responses(path: str | os.PathLike) -> dict[str, dict]:
+  """finishedResponses.csv, a row a response: as `read_votes` gives them.
+
+  Practice and responses that took over ten seconds do not count. Columns are
+  found by name; that emotions are named by a word or a letter as elsewhere is
+  an assumption.
+  """
+  columns = ('clipName', 'clipNum', 'queryType', 'ttr', 'respEmo', 'respLevel')
+  given = {}
+  for number, row in enumerate(read_rows(path, columns), start=2):
+    if row['clipNum'] in PRACTICE or float(row['ttr']) > SLOWEST:
+      continue
+    letter = row['respEmo'][:1].upper()
+    if letter not in LETTERS or row['queryType'] not in MODALITIES:
+      raise ValueError(
+        f'line {number}: response {row["respEmo"]!r} to {row["queryType"]!r}'
+      )
+    levels = given.setdefault(canonical_stem(row['clipName']), {}).setdefault(
+      MODALITIES[row['queryType']], {x: [] for x in LETTERS}
+    )
+    levels[letter].append(float(row['respLevel']))
+  return {
+    stem: {
+      modality: (
+        [float(len(levels[x])) for x in LETTERS],
+        [statistics.fmean(levels[x] or [float('nan')]) for x in LETTERS],
+      )
+      for modality, levels in modalities.items()
+    }
+    for stem, modalities in given.items()
+  }

@@ -26,7 +26,8 @@ class Found:
   Attributes:
     path: where it lies.
     name: what its name tells.
-    stem: its canonical stem, without the suffix.
+    stem: its canonical stem, without the suffix; with folders where they are
+      part of the name.
     suffix: lower case, with the dot.
   """
 
@@ -86,6 +87,7 @@ def find_media(
   corpus: str,
   *,
   unused: tuple[str, ...] = (),
+  by_path: bool = False,
 ) -> tuple[list[Found], list[clip.Quarantined]]:
   """The media files of a corpus.
 
@@ -100,6 +102,8 @@ def find_media(
     corpus: for the messages.
     unused: suffixes of renderings that are never opened, so that it does not
       matter whether they could be.
+    by_path: the folders are part of the name: both functions are then given
+      the whole path without the suffix, its parts joined by `/`.
 
   Returns:
     The files in the order of stem and suffix, the least nested first, and
@@ -110,14 +114,15 @@ def find_media(
     suffix = path.suffix.lower()
     if suffix not in MEDIA_SUFFIXES:
       continue
-    name = parse(path.stem)
+    stem = tell_path(path) if by_path else path.stem
+    name = parse(stem)
     reason = None if name else f'not a file name of {corpus}'
     if name and suffix not in unused:
       reason = find_fault(path)
     if reason:
       quarantined.append(clip.Quarantined(str(path), reason))
       continue
-    stem = canonical_stem(path.stem)
+    stem = canonical_stem(stem)
     found = Found(path, name, stem, suffix)
     candidates.setdefault((stem, suffix), []).append(found)
   kept = []
@@ -131,6 +136,11 @@ def find_media(
         distinct.append(found)
     kept += distinct
   return kept, quarantined
+
+
+def tell_path(path: pathlib.Path) -> str:
+  """The whole path without its suffix, parts joined by `/`."""
+  return path.absolute().with_suffix('').as_posix()
 
 
 def have_same_bytes(one: pathlib.Path, other: pathlib.Path) -> bool:
@@ -190,10 +200,10 @@ def find_fault(path: pathlib.Path) -> str | None:
 
 
 def group(found: list[Found]) -> dict[str, list[Found]]:
-  """Files by clip id, in the order of clip ids."""
+  """Files by recording, in the order of recordings."""
   groups = {}
   for file in found:
-    groups.setdefault(file.name.clip_id, []).append(file)
+    groups.setdefault(file.name.recording, []).append(file)
   return dict(sorted(groups.items()))
 
 

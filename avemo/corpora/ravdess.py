@@ -22,6 +22,8 @@ EMOTIONS = (
 )
 INTENSITIES = {'01': 'normal', '02': 'strong'}
 CHANNELS = {'01': 'speech', '02': 'song'}
+# Of the emotions, in their order: disgust and surprise were not sung.
+NUM_ACTED = {'01': 8, '02': 6}
 STATEMENTS = {
   '01': 'Kids are talking by the door',
   '02': 'Dogs are sitting by the door',
@@ -39,6 +41,8 @@ EXTRA = {
   'statement': str,
   'repetition': int,
   'sex': str,
+  # 1 where the emotion was acted in this channel: two were not sung.
+  'classes': (float, 8),
 }
 
 LICENCE = 'CC BY-NC-SA 4.0'
@@ -76,7 +80,8 @@ def parse_name(stem: str) -> clip.Name | None:
   # Nothing neutral was acted strongly, and only six emotions were sung.
   if code == 1 and match['intensity'] == '02':
     return None
-  if match['channel'] == '02' and code > 6:
+  num_acted = NUM_ACTED[match['channel']]
+  if code > num_acted:
     return None
   return clip.Name(
     clip_id=match['recording'],
@@ -89,6 +94,7 @@ def parse_name(stem: str) -> clip.Name | None:
       'statement': STATEMENTS[match['statement']],
       'repetition': int(match['repetition']),
       'sex': 'male' if int(match['actor']) % 2 else 'female',
+      'classes': [float(n < num_acted) for n in range(len(EMOTIONS))],
     },
   )
 

@@ -72,6 +72,22 @@ class LabelSpace:
     mask[self.indices(emotions)] = True
     return mask
 
+  def class_masks(self, dataset) -> np.ndarray:
+    """Bool [N, C]: the classes that each row of a dataset could have.
+
+    Those that its corpus annotates, without those that a corpus's own column
+    `classes` says the row's kind of recording was never acted in.
+
+    Args:
+      dataset: with `index` and `emotions`.
+    """
+    count = len(dataset.index['emotion'])
+    masks = np.tile(self.class_mask(dataset.emotions), (count, 1))
+    if 'classes' in dataset.index:
+      acted = np.asarray(dataset.index['classes'], np.float32)
+      masks &= acted @ self.votes_matrix(dataset.emotions) > 0
+    return masks
+
   def votes_matrix(self, emotions: Sequence[str]) -> np.ndarray:
     """Float32 [V, C] that adds a corpus's votes up by class."""
     matrix = np.zeros((len(emotions), len(self.names)), np.float32)

@@ -159,7 +159,7 @@ class Table:
   Attributes:
     emotion: int32 [N], -1 without a label.
     target: float32 [N, C], shares of the classes; 0 without a label.
-    class_mask: bool [C], the classes that this corpus annotates.
+    class_mask: bool [N, C], the classes that a row could have.
   """
 
   emotion: np.ndarray
@@ -177,7 +177,7 @@ def make_table(
     shares = read_votes(dataset, labels, soft_labels)
     voted = shares.sum(-1) > 0
     target[voted] = shares[voted]
-  return Table(emotion, target, labels.class_mask(dataset.emotions))
+  return Table(emotion, target, labels.class_masks(dataset))
 
 
 def read_votes(dataset, labels: LabelSpace, column: str) -> np.ndarray:
@@ -286,7 +286,7 @@ def label(table: Table, record: int, view: int = 0) -> Batch:
   return {
     'emotion': np.int32(-1) if is_padding else table.emotion[record],
     'target': table.target[record] * np.float32(not is_padding),
-    'class_mask': table.class_mask,
+    'class_mask': table.class_mask[record],
     'mask': np.bool_(not is_padding),
     'record': np.int32(record),
     'view': np.int32(view),

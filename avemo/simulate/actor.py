@@ -16,6 +16,16 @@ class Traits:
   timbre: voice.Timbre
 
 
+def find_sex(speaker: str) -> str:
+  """'male' or 'female': a letter before the number tells, else the number.
+
+  RAVDESS gives odd numbers to men; the other simulated corpora do the same.
+  """
+  if speaker[0] in 'FM':
+    return {'F': 'female', 'M': 'male'}[speaker[0]]
+  return 'male' if int(speaker) % 2 else 'female'
+
+
 def draw_traits(speaker: str, sex: str, seed: int) -> Traits:
   """Draws a speaker; `sex` is 'male' or 'female'."""
   return Traits(

@@ -72,7 +72,8 @@ def oracle(
   scores = {}
   for modality in MODALITIES:
     hits = {}
-    for clip in clips:
+    # A clip on which raters do not agree has no class to be right about.
+    for clip in filter(lambda clip: clip.emotion, clips):
       decision = decide(simulation, clip.voice, clip.face, modality)
       right = simulation.emotions[decision] == clip.emotion
       hits.setdefault(clip.emotion, []).append(right)

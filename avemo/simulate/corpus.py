@@ -14,9 +14,21 @@ import cv2
 import tqdm
 
 from avemo import errors
-from avemo.simulate import actor, crema_d, cues, ravdess
+from avemo.simulate import (
+  actor,
+  crema_d,
+  cues,
+  enterface,
+  msp_improv,
+  ravdess,
+)
 
-CORPORA = {'crema_d': crema_d, 'ravdess': ravdess}
+CORPORA = {
+  'crema_d': crema_d,
+  'ravdess': ravdess,
+  'enterface': enterface,
+  'msp_improv': msp_improv,
+}
 
 # Clips of one speaker that a worker takes at a time: the layers of the face
 # are drawn once for all of them.
@@ -205,8 +217,9 @@ def choose_speakers(
     needed = share - len(picked)
     for place in range(needed):
       index = (2 * place + 1) * len(rest) // (2 * needed)
-      # Both sexes in every fold: speakers' parity tells theirs.
-      if len(rest) >= 2 * needed and (int(rest[index]) + place + number) % 2:
+      # Both sexes in every fold.
+      is_male = actor.find_sex(rest[index]) == 'male'
+      if len(rest) >= 2 * needed and (is_male + place + number) % 2:
         index += 1 if index + 1 < len(rest) else -1
       picked.append(rest[index])
     chosen += sorted(picked)
@@ -238,9 +251,7 @@ def _choose_clips(room, speaker, count, seed):
 
 
 def _draw_traits(speaker, seed):
-  # RAVDESS gives odd numbers to men; simulated CREMA-D does the same.
-  sex = 'male' if int(speaker) % 2 else 'female'
-  return actor.draw_traits(speaker, sex, seed)
+  return actor.draw_traits(speaker, actor.find_sex(speaker), seed)
 
 
 def _make_actor(simulation, speaker):

@@ -47,7 +47,7 @@ class Clip:
   Attributes:
     clip_id: the corpus's own id.
     speaker: the speaker's id.
-    emotion: the class, a canonical word.
+    emotion: the class, a canonical word; '' where raters did not agree.
     intensity: a key of `AMPLITUDES`.
     voice: the emotion that the voice shows, `FLAT` or `MISSING`.
     face: the same for the face.

@@ -1,0 +1,24 @@
+"""The registry of named folds: published ones, and our nested form of each.
+
+A corpus's own file holds its rules and its PROTOCOLS; `registry` collects them.
+"""
+
+from avemo.corpora.protocols.registry import (
+  PROTOCOLS,
+  get,
+  make_fold,
+  make_folds,
+)
+from avemo.corpora.protocols.report import describe, describe_all
+from avemo.corpora.protocols.rows import rows_from_names, rows_of_corpus
+
+__all__ = [
+  'PROTOCOLS',
+  'describe',
+  'describe_all',
+  'get',
+  'make_fold',
+  'make_folds',
+  'rows_from_names',
+  'rows_of_corpus',
+]

@@ -1,0 +1,79 @@
+"""Finds a protocol by name and makes its folds."""
+
+import difflib
+from collections.abc import Sequence
+
+from avemo import errors
+from avemo.corpora import folds as folds_lib
+from avemo.corpora.protocols import (
+  crema_d,
+  enterface,
+  entry,
+  msp_improv,
+  ravdess,
+)
+
+# One file a corpus: its PROTOCOLS are all that is needed of it here.
+PROTOCOLS = {
+  protocol.name: protocol
+  for corpus in (crema_d, ravdess, enterface, msp_improv)
+  for protocol in corpus.PROTOCOLS
+}
+
+
+def get(name: str) -> entry.Protocol:
+  """The protocol of that name.
+
+  Raises:
+    AvemoError: no such protocol; names the nearest.
+  """
+  if name in PROTOCOLS:
+    return PROTOCOLS[name]
+  near = difflib.get_close_matches(name, PROTOCOLS, 1, cutoff=0)
+  raise errors.AvemoError(
+    f'unknown protocol {name!r}; did you mean {near[0]!r}? '
+    '`avemo protocols` lists them'
+  )
+
+
+def make_folds(
+  name: str, rows: Sequence[folds_lib.Row]
+) -> list[folds_lib.Fold]:
+  """The folds of a protocol over the clips at hand.
+
+  With part of a corpus, folds without a test clip are left out; `Fold.index`
+  stays the published number.
+
+  Raises:
+    AvemoError: unknown protocol, too few speakers, or a leak that the protocol
+      does not declare.
+  """
+  protocol = get(name)
+  made = protocol.rule(rows)
+  for fold in made:
+    leaks = folds_lib.find_leaks(
+      fold, rows, test_is_validation=protocol.test_is_validation
+    )
+    if leaks and protocol.speaker_independent:
+      raise errors.AvemoError(
+        f'{name}, fold {fold.index}: {leaks[0]}; remove the doubled files from '
+        'the corpus and prepare it again'
+      )
+  return made
+
+
+def make_fold(
+  name: str, rows: Sequence[folds_lib.Row], index: int
+) -> folds_lib.Fold:
+  """One fold of a protocol, by its published number.
+
+  Raises:
+    AvemoError: as `make_folds`, and when the fold has no clips here.
+  """
+  made = {fold.index: fold for fold in make_folds(name, rows)}
+  if index not in made:
+    raise errors.AvemoError(
+      f'{name} has no fold {index} over these clips; it has '
+      f'{", ".join(map(str, made))}'
+    )
+  return made[index]

@@ -1,0 +1,88 @@
+"""Protocols and their folds, to read or as JSON."""
+
+import json
+from collections.abc import Sequence
+
+from avemo.corpora import folds as folds_lib
+from avemo.corpora.protocols import registry
+
+
+def describe_all() -> str:
+  """A table of all protocols."""
+  lines = []
+  for protocol in registry.PROTOCOLS.values():
+    marks = [
+      'speaker-independent'
+      if protocol.speaker_independent
+      else 'SPEAKERS ON BOTH SIDES',
+      *(['TEST IS VALIDATION'] if protocol.test_is_validation else []),
+    ]
+    lines += [
+      f'{protocol.name}  ({", ".join(marks)})',
+      f'  {protocol.description}',
+      f'  source: {protocol.source}',
+      *(f'  warning: {flaw}' for flaw in protocol.flaws),
+    ]
+  return '\n'.join(lines)
+
+
+def describe(name: str, rows: Sequence[folds_lib.Row], *, as_json=False) -> str:
+  """The folds of a protocol over the clips at hand, to read or as JSON.
+
+  Raises:
+    AvemoError: as `make_folds`.
+  """
+  protocol = registry.get(name)
+  made = registry.make_folds(name, rows)
+  present = {fold.index for fold in made}
+  skipped = [i for i in range(protocol.num_folds) if i not in present]
+  sha256 = folds_lib.compute_sha256(made)
+  if as_json:
+    content = {
+      'protocol': protocol.name,
+      'speaker_independent': protocol.speaker_independent,
+      'test_is_validation': protocol.test_is_validation,
+      'source': protocol.source,
+      'flaws': list(protocol.flaws),
+      'sha256': sha256,
+      'expected_sha256': protocol.expected_sha256,
+      'skipped': skipped,
+      'folds': [
+        {
+          'index': fold.index,
+          'train': list(fold.train),
+          'val': list(fold.val),
+          'test': list(fold.test),
+        }
+        for fold in made
+      ],
+    }
+    return json.dumps(content, indent=1)
+  full = sha256 == protocol.expected_sha256
+  lines = [
+    f'fold {fold.index} {part}: {" ".join(getattr(fold, part))}'
+    for fold in made
+    for part in ('train', 'val', 'test')
+  ]
+  # Last, so that it stays on the screen.
+  lines += [
+    f'{protocol.name}: {protocol.description}',
+    f'source: {protocol.source}',
+    f'sha256: {sha256} '
+    + ('(the full corpus)' if full else '(NOT the full corpus)'),
+    *(f'warning: {flaw}' for flaw in protocol.flaws),
+    'fold  train    val   test',
+    *(
+      f'{fold.index:4d} {len(fold.train):6d} {len(fold.val):6d} '
+      f'{len(fold.test):6d}'
+      for fold in made
+    ),
+  ]
+  for clips in folds_lib.find_conflicts(rows):
+    lines.append(
+      f'warning: one sound under several labels: {", ".join(clips)}; kept, as '
+      'in the published folds'
+    )
+  if skipped:
+    lines.append(f'skipped, no test clips: fold {", ".join(map(str, skipped))}')
+  return '\n'.join(lines)

@@ -1,0 +1,57 @@
+"""Clips to divide, by their names alone: no media needed."""
+
+import os
+import pathlib
+
+from avemo import corpora, errors
+from avemo.corpora import clip, folds
+
+
+def rows_from_names(corpus: str, path: str | os.PathLike) -> list[folds.Row]:
+  """Rows from a text file with one clip name a line; no media needed.
+
+  Raises:
+    AvemoError: no such file, or a line that is no name of the corpus.
+  """
+  module = corpora.get(corpus)
+  try:
+    lines = pathlib.Path(path).read_text(encoding='utf-8-sig').splitlines()
+  except OSError as error:
+    raise errors.AvemoError(f'{path}: {error.strerror}') from error
+  except UnicodeDecodeError as error:
+    raise errors.AvemoError(f'{path}: not a text file in UTF-8') from error
+  rows = {}
+  for number, line in enumerate(lines, start=1):
+    if not line.strip():
+      continue
+    name = module.parse_name(line.strip())
+    if name is None:
+      raise errors.AvemoError(
+        f'{path}, line {number}: {line.strip()!r} is no clip of {corpus}'
+      )
+    rows[name.clip_id] = _row(name)
+  return list(rows.values())
+
+
+def rows_of_corpus(corpus: str) -> list[folds.Row]:
+  """Rows of the full corpus as published, made by its rule.
+
+  Raises:
+    AvemoError: no rule makes the names of this corpus.
+  """
+  module = corpora.get(corpus)
+  if not hasattr(module, 'all_names'):
+    raise errors.AvemoError(
+      f'{corpus}: no rule makes the names of its clips; give a list of them '
+      'by --names FILE, or what is prepared by --data-dir DIR'
+    )
+  return [_row(module.parse_name(name)) for name in module.all_names()]
+
+
+def _row(name: clip.Name) -> folds.Row:
+  return folds.Row(
+    clip_id=name.clip_id,
+    speaker=name.speaker,
+    recording=name.recording,
+    emotion=name.emotion,
+  )

@@ -1,0 +1,1 @@
+"""eNTERFACE'05: faces and voices of 43 subjects."""

@@ -1,0 +1,1 @@
+"""MSP-IMPROV: faces and voices of twelve actors in dialogues."""
