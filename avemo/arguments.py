@@ -226,6 +226,31 @@ def build_parser() -> argparse.ArgumentParser:
   verb.add_argument('--face-model', type=pathlib.Path, metavar='ONNX')
 
   verb = add(
+    'abaw',
+    'score or check a submission to an ABAW challenge',
+    description="Scores a submission by the challenge's own rules, or lists "
+    'what is wrong with it, file by file; ends non-zero if anything is.',
+  )
+  verb.add_argument('action', choices=('score', 'check'))
+  verb.add_argument(
+    '--task', choices=('va', 'expr', 'au', 'mtl'), required=True
+  )
+  verb.add_argument(
+    '--annotations',
+    type=pathlib.Path,
+    required=True,
+    metavar='DIR',
+    help='folder of the set, a text file a video; of mtl the file',
+  )
+  verb.add_argument(
+    '--submission',
+    type=pathlib.Path,
+    required=True,
+    metavar='DIR',
+    help='a text file a video, or one file with image_location first',
+  )
+
+  verb = add(
     'demo',
     'simulate, prepare, train, evaluate, predict and report, in minutes',
   )

@@ -129,6 +129,23 @@ def run_predict(args) -> None:
     )
 
 
+def run_abaw(args) -> None:
+  from avemo.evaluate import abaw
+
+  files = args.task, args.annotations, args.submission
+  if args.action == 'score':
+    print(abaw.describe_score(args.task, abaw.score(*files)))
+    return
+  found = abaw.check(*files)
+  if found:
+    print(abaw.describe_check(found))
+    raise errors.AvemoError(
+      f'{args.submission}: {sum(map(len, found.values()))} findings in '
+      f'{len(found)} files'
+    )
+  print(f'{args.submission}: nothing is wrong')
+
+
 def run_demo(args) -> None:
   from avemo.experiment import demo
   from datasets_tfds import prepare
@@ -150,6 +167,7 @@ VERBS = {
   'train': run_train,
   'evaluate': run_evaluate,
   'predict': run_predict,
+  'abaw': run_abaw,
   'demo': run_demo,
 }
 
