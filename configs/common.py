@@ -67,6 +67,14 @@ def default() -> ml_collections.ConfigDict:
     'workers': 0,
     'balanced': False,
     'soft_labels': config_dict.placeholder(str),
+    # Several corpora instead of `name`, `protocol` and `fold`, see mixture.py.
+    'mixture': {},
+    'label_map': {},
+    # Table by which emotions give valence and arousal, such as
+    # russell_mehrabian_1977; nothing is ever scored against them.
+    'derive': config_dict.placeholder(str),
+    # Seconds between windows where labels stand by frame.
+    'every': 1.0,
     'shuffle_labels': False,
     'refit': False,
   }
@@ -78,6 +86,8 @@ def default() -> ml_collections.ConfigDict:
     'audio': {'name': 'spectrogram_vit', 'variant': 'base'},
     'features': {},
     'fusion': {'kind': 'early', 'early': {'join_at': 0}, 'late': {}},
+    # Of emotion, valence_arousal, dominance and action_units, what is learned.
+    'heads': ('emotion',),
     'dropout': 0.0,
     'dtype': 'float32',
   }
@@ -91,6 +101,11 @@ def default() -> ml_collections.ConfigDict:
   config.loss = {
     'label_smoothing': 0.0,
     'class_weights': config_dict.placeholder(str),
+    # Of valence, arousal and dominance: ccc, mse or ccc+mse; ccc when None.
+    'continuous': config_dict.placeholder(str),
+    'action_unit_weights': config_dict.placeholder(str),
+    # Such as {'valence_arousal': 0.5}; 1 where not said.
+    'task_weights': {},
   }
   config.optim = {
     'name': 'adamw',

@@ -11,7 +11,7 @@ import pytest
 import small_dataset
 
 from avemo import errors
-from avemo.data import labels, pipeline
+from avemo.data import labels, pipeline, targets
 from avemo.data.clips import ClipOptions
 
 SPACE = labels.LabelSpace.of(small_dataset.EMOTIONS)
@@ -36,7 +36,12 @@ def start(dataset, records=None, **options):
 def start_evaluation(dataset, records=None, **options):
   records = range(len(dataset.source)) if records is None else records
   options = {'options': OPTIONS, 'batch_size': 4} | options
-  return pipeline.eval_batches(dataset, records, SPACE, **options)
+  table = targets.make_table(dataset, SPACE)
+  views = options.get('views', 1)
+  looks = pipeline.list_looks(
+    dataset, records, table, options=options['options'], views=views
+  )
+  return pipeline.eval_batches(dataset, looks, table, **options)
 
 
 def take(dataset, count, records=None, **options):
@@ -178,7 +183,7 @@ def test_hosts_decode_their_own_rows_alone():
 
 def test_evaluation_sees_every_view_once_and_masks_padding():
   batches = evaluate(make(5), views=2)
-  assert len(batches) == pipeline.count_eval_batches(5, 4, 2) == 3
+  assert len(batches) == 3
   rows = [
     (record, view)
     for batch in batches

@@ -103,6 +103,7 @@ def test_a_missing_or_doubled_row_is_an_error():
     'view': np.array([0, 1, 0]),
     'probabilities': np.ones((3, 4)),
     'emotion': np.zeros(3),
+    'present': np.ones(3, bool),
   }
   with pytest.raises(errors.AvemoError, match='3 rows for 2 records'):
     predictions.average_views(rows, np.array([0, 1]), 2)
@@ -126,6 +127,7 @@ def test_views_that_hold_nothing_do_not_count():
     'view': np.array([0, 1]),
     'emotion': np.array([1, 1]),
     'probabilities': np.array([[0.0, 0.0], [0.25, 0.75]]),
+    'present': np.array([False, True]),
   }
   found = predictions.average_views(rows, np.array([0]), 2)
   np.testing.assert_array_equal(found.probabilities, [[0.25, 0.75]])

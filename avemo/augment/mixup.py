@@ -3,7 +3,8 @@
 An example mixes with another only where both are real rows (`mask`), both
 carry a label, their corpora annotate the same classes (`class_mask` equal)
 and the same modalities are present: a mixed target then lies within the
-classes over which its loss runs, and no modality is half missing. An example
+classes over which its loss runs, and no modality is half missing. Values
+(`x` with `x_mask`) are mixed alike, and known where both are. An example
 without such a partner stays as it is. Each draws its own partner and its own
 share; `emotion` keeps the example's own label.
 """
@@ -30,11 +31,15 @@ def find_partners(key: jax.Array, batch: Batch) -> jax.Array:
   """A random fit partner for each example, else itself; int32 `[B]`."""
   target = batch['target']
   size = len(target)
-  usable = jnp.sum(target, axis=-1) > 0
+  has_emotion = jnp.sum(target, axis=-1) > 0
+  usable = has_emotion
+  for name in list_values(batch):
+    usable |= jnp.any(batch[f'{name}_mask'], axis=-1)
   usable &= batch.get('mask', True)
   classes = batch.get('class_mask', jnp.ones(target.shape, bool))
   fits = jnp.all(classes[:, None] == classes[None], axis=-1)
   fits &= usable[:, None] & usable[None] & ~np.eye(size, dtype=bool)
+  fits &= has_emotion[:, None] == has_emotion[None]
   for name in ('has_video', 'has_audio'):
     if name in batch:
       fits &= batch[name][:, None] == batch[name][None]
@@ -73,6 +78,24 @@ def _blend(share: jax.Array, own: jax.Array, other: jax.Array) -> jax.Array:
   return jnp.where(share == 1, own, share * own + (1 - share) * other)
 
 
+def list_values(batch: Batch) -> list[str]:
+  """Names of the labels beside the target, each with a mask."""
+  return [name for name in batch if f'{name}_mask' in batch]
+
+
+def _mix_labels(share: jax.Array, batch: Batch, partner: jax.Array) -> Batch:
+  """The labels of the mixtures, by name."""
+  target = batch['target']
+  mixed = {'target': _blend(share, target, target[partner])}
+  for name in list_values(batch):
+    values, known = batch[name], batch[f'{name}_mask']
+    both = known & known[partner]
+    known = jnp.where(_expand(share, known) == 1, known, both)
+    values = _blend(share, values, values[partner])
+    mixed |= {name: jnp.where(known, values, 0), f'{name}_mask': known}
+  return mixed
+
+
 def _mix_lengths(batch: Batch, partner: jax.Array, mixed: jax.Array):
   length = batch['speech_length']
   return jnp.where(mixed, jnp.maximum(length, length[partner]), length)
@@ -95,14 +118,13 @@ def mixup(
     probability: of an example.
 
   Returns:
-    The batch with `frames`, `speech`, `speech_length` (the longer) and
-    `target` replaced.
+    The batch with `frames`, `speech`, `speech_length` (the longer) and all
+    labels replaced.
   """
   partner_key, share_key = jax.random.split(key)
   partner = find_partners(partner_key, batch)
   share = _draw_share(share_key, partner, alpha, probability)
-  out = dict(batch)
-  out['target'] = _blend(share, batch['target'], batch['target'][partner])
+  out = batch | _mix_labels(share, batch, partner)
   if 'frames' in batch:
     frames = pixels.to_unit(batch['frames'])
     out['frames'] = pixels.from_unit(
@@ -141,8 +163,8 @@ def feature_mixup(
   partner_key, share_key = jax.random.split(key)
   partner = find_partners(partner_key, batch)
   share = _draw_share(share_key, partner, alpha, probability)
-  target = _blend(share, batch['target'], batch['target'][partner])
-  return batch | {'target': target, 'mix_with': partner, 'mix_share': share}
+  mixed = _mix_labels(share, batch, partner)
+  return batch | mixed | {'mix_with': partner, 'mix_share': share}
 
 
 def blend(batch: Batch, features: jax.Array) -> jax.Array:
@@ -216,8 +238,7 @@ def cutmix(
     inside = _inside(_draw_spans(keys[2], length, cut), speech.shape[-1])
     out['speech'] = jnp.where(inside, speech[partner], speech)
     out['speech_length'] = length
-  out['target'] = _blend(share, batch['target'], batch['target'][partner])
-  return out
+  return out | _mix_labels(share, batch, partner)
 
 
 def mix(
@@ -240,7 +261,10 @@ def mix(
     return mixed[0] if mixed else batch
   first = jax.random.bernoulli(first_key, shape=(len(batch['target']),))
   out = dict(batch)
-  for name in ('frames', 'speech', 'speech_length', 'target'):
+  changed = ['frames', 'speech', 'speech_length', 'target']
+  for name in list_values(batch):
+    changed += [name, f'{name}_mask']
+  for name in changed:
     if name in batch:
       out[name] = jnp.where(
         _expand(first, batch[name]), mixed[0][name], mixed[1][name]

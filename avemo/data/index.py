@@ -13,6 +13,7 @@ import pyarrow.parquet
 import tensorflow_datasets as tfds
 
 from avemo import errors
+from avemo.data import labels
 
 FILE = 'index.parquet'
 SPLIT = 'clips'
@@ -147,8 +148,49 @@ def make_row(number: int, record: Mapping[str, Any]) -> dict[str, Any]:
     'num_samples': np.int32(num_samples),
     'duration': np.float32(max(shown, num_samples / SAMPLE_RATE)),
   }
+  row |= count_frame_labels(record)
   others = sorted(set(record) - set(_COPIED) - set(_LEFT_OUT))
   return row | {name: _to_value(record[name]) for name in others}
+
+
+# Expressions by frame that are counted by class; ABAW has as many.
+NUM_EXPRESSIONS = 8
+
+
+def count_frame_labels(record: Mapping[str, Any]) -> dict[str, Any]:
+  """How many frames are labelled with what, and a hash of the labels.
+
+  Args:
+    record: as stored.
+
+  Returns:
+    `frame_valence_arousal_known`: frames with both; `frame_expression_known`
+    [8]: by class; `frame_action_units_known` [12], and of these those with
+    the unit present, `frame_action_units_present` [12]; `frame_labels_sha256`,
+    '' without any.
+  """
+  pair = np.stack([record['frame_valence'], record['frame_arousal']])
+  expression = np.asarray(record['frame_expression'])
+  expression = expression[expression >= 0]
+  if expression.size and expression.max() >= NUM_EXPRESSIONS:
+    raise errors.AvemoError(
+      f'{_to_value(record["clip_id"])}: expression {expression.max()} of a '
+      f'frame; there are {NUM_EXPRESSIONS}, from 0'
+    )
+  units = np.reshape(record['frame_action_units'], (-1, len(labels.UNITS)))
+  columns = ('valence', 'arousal', 'expression', 'action_units')
+  stored = [np.asarray(record[f'frame_{name}']) for name in columns]
+  digest = hashlib.sha256(b''.join(array.tobytes() for array in stored))
+  counts = {
+    'valence_arousal_known': (~np.isnan(pair)).all(0).sum(),
+    'expression_known': np.bincount(expression, minlength=NUM_EXPRESSIONS),
+    'action_units_known': (~np.isnan(units)).sum(0),
+    'action_units_present': (units > 0.5).sum(0),
+  }
+  has_any = any(array.size for array in stored)
+  return {
+    f'frame_{name}': np.int32(value) for name, value in counts.items()
+  } | {'frame_labels_sha256': digest.hexdigest() if has_any else ''}
 
 
 def _to_value(value):

@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import itertools
+import types
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -10,6 +11,22 @@ import numpy as np
 from avemo import errors
 
 UNLABELLED = -1
+
+# Numbers of the action units, in the order in which they stand in records.
+UNITS = (1, 2, 4, 6, 7, 10, 12, 15, 23, 24, 25, 26)
+
+EMOTION = 'emotion'
+CONTINUOUS = ('valence_arousal', 'dominance')
+ACTION_UNITS = 'action_units'
+# What may be learned beside the emotion, and the columns of each.
+VALUES = types.MappingProxyType(
+  {
+    'valence_arousal': ('valence', 'arousal'),
+    'dominance': ('dominance',),
+    ACTION_UNITS: tuple(f'au_{number}' for number in UNITS),
+  }
+)
+TASKS = (EMOTION, *VALUES)
 
 
 @dataclasses.dataclass(frozen=True)

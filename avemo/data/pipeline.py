@@ -5,7 +5,6 @@ hosts take their slices, so that a run may stop at step n and go on with any
 number of hosts and workers, and the rows of a global batch stay where they are.
 """
 
-import dataclasses
 import gc
 import multiprocessing
 import os
@@ -19,11 +18,11 @@ import numpy as np
 from absl import flags
 
 from avemo import errors
-from avemo.data import clips
+from avemo.data import labels, loading, mixture, targets, windows
 from avemo.data.clips import ClipOptions
 from avemo.data.labels import LabelSpace
 
-Batch = dict[str, np.ndarray]
+Batch = loading.Batch
 
 # Batches are large: a few ahead are enough to hide the decoding.
 THREADS = 2
@@ -35,7 +34,7 @@ SMALLEST_SHARED = 1 << 20
 def train_batches(
   dataset,
   records: Sequence[int],
-  labels: LabelSpace,
+  space: LabelSpace,
   *,
   options: ClipOptions,
   batch_size: int,
@@ -48,15 +47,19 @@ def train_batches(
   soft_labels: str | None = None,
   shuffle_labels_seed: int | None = None,
   unlabelled: bool = False,
+  tasks: Sequence[str] = (labels.EMOTION,),
+  derive: str | None = None,
+  weights: Sequence[float] | None = None,
 ) -> 'Batches':
   """Endless shuffled batches of this host, from batch `first_step` on.
 
-  Records without a label or without any modality in use are left out.
+  Records without a label or without any modality in use are left out. Of a
+  record whose labels stand by frame a window is drawn, see `windows`.
 
   Args:
-    dataset: with `source`, `index` and `emotions`.
+    dataset: with `source`, `index` and `emotions`; or a mixture.
     records: rows of the index to train on.
-    labels: the classes of the head.
+    space: the classes of the head.
     options: how a record becomes a clip.
     batch_size: B over all hosts.
     seed: of order and draws.
@@ -71,6 +74,10 @@ def train_batches(
     shuffle_labels_seed: deal the labels out anew, for a control that must
       end at chance.
     unlabelled: take records without a label as well.
+    tasks: what is learned, out of `labels.TASKS`.
+    derive: see `targets.make_table`.
+    weights: shares of the parts of a mixture in the examples; as many as
+      they have records when None.
 
   Returns:
     Iterator over dicts of arrays [B / num_hosts, ...]; close it at the end.
@@ -78,52 +85,125 @@ def train_batches(
   Raises:
     AvemoError: no record is left, or the batch does not fit the hosts.
   """
-  table = make_table(dataset, labels, soft_labels=soft_labels)
-  records = keep_usable(dataset, records, options)
+  table = targets.make_table(
+    dataset, space, tasks=tasks, soft_labels=soft_labels, derive=derive
+  )
+  check_windows(table, records, options)
+  records = targets.keep_usable(dataset, records, options)
   if not unlabelled:
-    records = records[table.target[records].sum(-1) > 0]
+    records = records[table.labelled[records]]
   if not len(records):
     raise errors.AvemoError(
       f'{dataset.name}: none of the training clips has '
       f'{"" if unlabelled else "a label and "}{" or ".join(options.use)}'
     )
   if shuffle_labels_seed is not None:
-    table = deal_labels(table, records, shuffle_labels_seed)
-  if balanced:
-    records = balance(records, table.target)
+    table = targets.deal_labels(table, records, shuffle_labels_seed)
   size = split_batch(batch_size, num_hosts)
   own = slice(host * size, (host + 1) * size)
-  load = LoadTraining(dataset.source, table, options, seed, own)
-  order = grain.MapDataset.source(records).seed(seed).shuffle().repeat()
+  load = loading.LoadTraining(dataset.source, table, options, seed, own)
+  order = order_records(dataset, records, table, seed, weights, balanced)
   # Batches of numbers, of which each host decodes its own rows alone.
-  numbers = order.map_with_index(pair).batch(batch_size, drop_remainder=True)
+  numbers = order.map_with_index(loading.pair).batch(
+    batch_size, drop_remainder=True
+  )
   return iterate(numbers.map(load)[first_step:], workers)
+
+
+def order_records(
+  dataset: Any,
+  records: np.ndarray,
+  table: targets.Table,
+  seed: int,
+  weights: Sequence[float] | None,
+  balanced: bool,
+) -> grain.MapDataset:
+  """An endless order of records; each part is shuffled epoch by epoch.
+
+  Of several parts the examples take turns by the weights, to the example, not
+  by a draw: which part comes when depends on the place alone.
+
+  Raises:
+    AvemoError: a part that has a weight has no records.
+  """
+  keys, parts = mixture.list_keys(dataset), table.part[records]
+  if weights is None:
+    weights = [int((parts == part).sum()) for part in range(len(keys))]
+  orders, shares = [], []
+  for part, (key, weight) in enumerate(zip(keys, weights, strict=True)):
+    own = records[parts == part]
+    if not weight:
+      continue
+    if not len(own):
+      raise errors.AvemoError(
+        f'{key}: none of its training clips can be used; set '
+        f'data.mixture.{key}.weight=0 to leave it out'
+      )
+    if balanced:
+      own = balance_part(own, table, key)
+    # The first part is ordered as it would be alone.
+    order = grain.MapDataset.source(own).seed((seed + part) % (1 << 32))
+    orders.append(order.shuffle().repeat())
+    shares.append(float(weight))
+  if len(orders) == 1:
+    return orders[0]
+  return grain.MapDataset.mix(orders, shares)
+
+
+def balance_part(
+  records: np.ndarray, table: targets.Table, key: str
+) -> np.ndarray:
+  if table.by_frame[records].any():
+    raise errors.AvemoError(
+      f'{key}: data.balanced repeats clips, and its labels stand by frame; '
+      "use loss.class_weights='balanced'"
+    )
+  labelled = table.target[records].sum(-1) > 0
+  if not labelled.all():
+    raise errors.AvemoError(
+      f'{key}: data.balanced needs an emotion of every clip; '
+      f'{(~labelled).sum()} have other labels alone'
+    )
+  return targets.balance(records, table.target)
+
+
+def check_windows(
+  table: targets.Table, records: Sequence[int], options: ClipOptions
+) -> None:
+  """Raises an AvemoError where labels by frame lack a window's length."""
+  if table.by_frame[np.asarray(records, np.int64)].any():
+    if not options.seconds:
+      raise errors.AvemoError(
+        'data.seconds: labels that stand by frame need it, the window'
+      )
 
 
 def eval_batches(
   dataset,
-  records: Sequence[int],
-  labels: LabelSpace,
+  rows: Sequence[tuple[int, int]],
+  table: targets.Table,
   *,
   options: ClipOptions,
   batch_size: int,
   views: int = 1,
+  every: float = 1.0,
   host: int = 0,
   num_hosts: int = 1,
   workers: int = 0,
 ) -> 'Batches':
-  """Every view of every record once, in order, on one of the hosts.
+  """Every look once, in order, on one of the hosts.
 
   Every host gets as many batches; what fills up the last ones has `mask`
   False and `record` -1.
 
   Args:
-    dataset: with `source`, `index` and `emotions`.
-    records: rows of the index, labelled or not.
-    labels: the classes of the head.
+    dataset: with `source`, `index` and `emotions`; or a mixture.
+    rows: records and numbers of looks at them, see `list_looks`.
+    table: the labels.
     options: how a record becomes a clip.
     batch_size: B over all hosts.
     views: looks at a clip, spread over it.
+    every: seconds between two windows where labels stand by frame.
     host: number of this host.
     num_hosts: number of hosts.
     workers: processes that decode; 0 decodes in threads of this one.
@@ -132,165 +212,42 @@ def eval_batches(
     Iterator over dicts of arrays [B / num_hosts, ...]; close it at the end.
   """
   split_batch(batch_size, num_hosts)
-  rows = [(int(r), view) for r in records for view in range(views)]
-  rows += [(PADDING, 0)] * (-len(rows) % batch_size)
-  table = make_table(dataset, labels)
-  load = LoadEvaluation(dataset.source, table, options, views)
+  rows = [*rows, *([(loading.PADDING, 0)] * (-len(rows) % batch_size))]
+  load = loading.LoadEvaluation(dataset.source, table, options, views, every)
   own = grain.MapDataset.source(rows)[host::num_hosts].map(load)
   return iterate(own.batch(batch_size // num_hosts), workers)
 
 
-def count_eval_batches(
-  num_records: int, batch_size: int, views: int = 1
-) -> int:
-  return -(-num_records * views // batch_size)
-
-
-PADDING = -1
-
-
-# ------------------------------------------------------------------- labels
-
-
-@dataclasses.dataclass(frozen=True)
-class Table:
-  """Labels by row of the index.
-
-  Attributes:
-    emotion: int32 [N], -1 without a label.
-    target: float32 [N, C], shares of the classes; 0 without a label.
-    class_mask: bool [N, C], the classes that a row could have.
-  """
-
-  emotion: np.ndarray
-  target: np.ndarray
-  class_mask: np.ndarray
-
-
-def make_table(
-  dataset, labels: LabelSpace, *, soft_labels: str | None = None
-) -> Table:
-  emotion = labels.indices(clips.as_text(e) for e in dataset.index['emotion'])
-  target = np.eye(len(labels), dtype=np.float32)[emotion]
-  target[emotion < 0] = 0
-  if soft_labels:
-    shares = read_votes(dataset, labels, soft_labels)
-    voted = shares.sum(-1) > 0
-    target[voted] = shares[voted]
-  return Table(emotion, target, labels.class_masks(dataset))
-
-
-def read_votes(dataset, labels: LabelSpace, column: str) -> np.ndarray:
-  """Shares of the votes, float32 [N, C]; 0 where nobody voted."""
-  if column not in dataset.index:
-    raise errors.AvemoError(
-      f'soft_labels={column!r}: {dataset.name} has no such column; it has '
-      f'{", ".join(dataset.index)}'
-    )
-  width = len(dataset.emotions)
-  rows = [np.asarray(row, np.float32) for row in dataset.index[column]]
-  if any(row.shape != (width,) for row in rows):
-    raise errors.AvemoError(
-      f'soft_labels={column!r}: {dataset.name} has {width} emotions, so votes '
-      f'are {width} numbers a clip'
-    )
-  votes = np.nan_to_num(np.stack(rows)) @ labels.votes_matrix(dataset.emotions)
-  return votes / np.maximum(votes.sum(-1, keepdims=True), 1e-9)
-
-
-def deal_labels(table: Table, records: np.ndarray, seed: int) -> Table:
-  """The same labels on other records; counts by class stay as they are."""
-  dealt = np.random.default_rng(seed).permutation(records)
-  emotion, target = table.emotion.copy(), table.target.copy()
-  emotion[records] = table.emotion[dealt]
-  target[records] = table.target[dealt]
-  return dataclasses.replace(table, emotion=emotion, target=target)
-
-
-def balance(records: np.ndarray, target: np.ndarray) -> np.ndarray:
-  """Repeats the records of each class, in turn, up to the largest class.
+def list_looks(
+  dataset,
+  records: Sequence[int],
+  table: targets.Table,
+  *,
+  options: ClipOptions,
+  views: int = 1,
+  every: float = 1.0,
+) -> list[tuple[int, int]]:
+  """Records and the numbers of the looks that evaluation takes at them.
 
   Args:
-    records: rows of the index, each with a target.
-    target: shares of the classes [N, C] by row of the index; the largest
-      share tells the class, be it a label's or the votes'.
+    dataset: with `index`.
+    records: rows of the index, labelled or not.
+    table: the labels.
+    options: how a record becomes a clip.
+    views: looks at a clip.
+    every: seconds between two windows of a record with labels by frame, whose
+      looks they are; without pictures it has none.
   """
-  emotion = target[records].argmax(-1)
-  groups = [records[emotion == c] for c in np.unique(emotion)]
-  largest = max(map(len, groups))
-  return np.concatenate([np.resize(group, largest) for group in groups])
-
-
-def keep_usable(
-  dataset, records: Sequence[int], options: ClipOptions
-) -> np.ndarray:
-  """The records, int64, that have at least one modality in use."""
-  records = np.asarray(records, np.int64)
-  pictures = 'num_frames' if options.margin is None else 'num_faces'
-  columns = {'video': pictures, 'audio': 'num_samples'}
-  some = [dataset.index[columns[name]][records] > 0 for name in options.use]
-  return records[np.any(some, axis=0)]
-
-
-# ------------------------------------------------------------------ loading
-
-
-def pair(place: int, record: int) -> np.ndarray:
-  """A record and its place in the global order, int64 [2]."""
-  return np.array([place, record], np.int64)
-
-
-@dataclasses.dataclass(frozen=True)
-class LoadTraining(grain.transforms.Map):
-  """Places and records of a batch over all hosts to this host's rows."""
-
-  source: Any
-  table: Table
-  options: ClipOptions
-  seed: int
-  own: slice
-
-  def map(self, numbers: np.ndarray) -> Batch:
-    rows = [self.load(*map(int, row)) for row in numbers[self.own]]
-    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
-
-  def load(self, place: int, record: int) -> Batch:
-    # Of the seed and the place alone, whichever host or worker draws.
-    rng = np.random.default_rng((self.seed, place))
-    clip = clips.load_clip(self.source[record], self.options, rng)
-    return clip | label(self.table, record)
-
-
-@dataclasses.dataclass(frozen=True)
-class LoadEvaluation(grain.transforms.Map):
-  """A record and the number of a view to an example; padding to zeros."""
-
-  source: Any
-  table: Table
-  options: ClipOptions
-  views: int
-
-  def map(self, row: tuple[int, int]) -> Batch:
-    record, number = row
-    view = clips.View(number, self.views)
-    if record == PADDING:
-      stored = {'frames': [], 'face': [], 'speech': b''}
-      clip = clips.load_clip(stored, self.options, view)
-    else:
-      clip = clips.load_clip(self.source[record], self.options, view)
-    return clip | label(self.table, record, number)
-
-
-def label(table: Table, record: int, view: int = 0) -> Batch:
-  is_padding = record == PADDING
-  return {
-    'emotion': np.int32(-1) if is_padding else table.emotion[record],
-    'target': table.target[record] * np.float32(not is_padding),
-    'class_mask': table.class_mask[record],
-    'mask': np.bool_(not is_padding),
-    'record': np.int32(record),
-    'view': np.int32(view),
-  }
+  check_windows(table, records, options)
+  by_frame, rows = table.by_frame, []
+  for record in map(int, records):
+    count = views
+    if by_frame[record]:
+      duration = float(dataset.index['duration'][record])
+      count = windows.count(duration, options.seconds, every)
+      count *= dataset.index['num_frames'][record] > 0
+    rows += [(record, number) for number in range(count)]
+  return rows
 
 
 # ---------------------------------------------------------------- iteration

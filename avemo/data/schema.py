@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from avemo import errors
-from avemo.data import index
+from avemo.data import index, labels
 
 SPLIT = index.SPLIT
 # Columns of the index that say what a run learns from.
@@ -28,6 +28,7 @@ IDENTITY = (
   'audio_sha256',
   'num_frames',
   'num_samples',
+  'frame_labels_sha256',
 )
 SUFFIX = '_av'
 CONFIGS = ('face', 'frame')
@@ -39,7 +40,7 @@ MAX_SIDE = 320
 MARGIN = 1.5
 
 SAMPLE_RATE = index.SAMPLE_RATE
-NUM_ACTION_UNITS = 12
+NUM_ACTION_UNITS = len(labels.UNITS)
 
 # A corpus's own field: its type, or its type and length.
 Extra = Mapping[str, type | tuple[type, int]]
@@ -53,7 +54,8 @@ def features(extra: Extra) -> tfds.features.FeaturesDict:
   and height in pixels of the stored picture, landmarks the two eyes, the nose
   and the corners of the mouth, x and y in turn. Labels of the whole clip and
   of its frames stand beside each other; unknown ones are '', NaN or -1, and
-  a corpus without labels by frame has none.
+  a corpus without labels by frame has none. An expression is a place in the
+  corpus's emotions, an action unit 0 or 1, in the order of `labels.UNITS`.
 
   Args:
     extra: the corpus's own fields.

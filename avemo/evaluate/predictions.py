@@ -1,6 +1,5 @@
 """Probabilities of records: sharded, to the last example, views averaged."""
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -9,72 +8,53 @@ import jax.numpy as jnp
 import numpy as np
 
 from avemo import errors
-from avemo.data import pipeline
+from avemo.data import labels, pipeline, targets
 from avemo.data.clips import ClipOptions
 from avemo.data.labels import LabelSpace
+from avemo.evaluate import frames
+from avemo.evaluate import rows as rows_lib
+from avemo.evaluate.rows import RecordPredictions
 from avemo.runtime import mesh as mesh_lib
 
 Step = Callable[[Any, Mapping[str, jax.Array]], dict[str, jax.Array]]
-
-
-@dataclasses.dataclass(frozen=True)
-class RecordPredictions:
-  """What a model says of N records, in the order in which they were asked.
-
-  Attributes:
-    record: rows of the index, int64 [N].
-    probabilities: float64 [N, C], the mean over the views; 0 for classes that
-      the corpus does not annotate, and throughout for a record that lacks
-      every modality in use: nothing can be said of it.
-    emotion: int32 [N], the labels; -1 where there is none.
-  """
-
-  record: np.ndarray
-  probabilities: np.ndarray
-  emotion: np.ndarray
-
-  @property
-  def prediction(self) -> np.ndarray:
-    """The most probable class, int64 [N]."""
-    return self.probabilities.argmax(-1)
-
-  @property
-  def answered(self) -> np.ndarray:
-    """Whether a record held anything to judge by, bool [N]."""
-    return self.probabilities.sum(-1) > 0
-
-  @property
-  def loss(self) -> float:
-    """Mean cross entropy of the labelled records; NaN where none is."""
-    labelled = (self.emotion >= 0) & self.answered
-    if not labelled.any():
-      return float('nan')
-    given = self.probabilities[labelled, self.emotion[labelled]]
-    return float(-np.log(np.maximum(given, 1e-12)).mean())
 
 
 def make_predict_step(model: Any, mesh: jax.sharding.Mesh) -> Step:
   """From variables and a batch to its probabilities, on every host.
 
   Args:
-    model: `apply(variables, batch, train=False)` gives a dict with `emotion`.
+    model: `apply(variables, batch, train=False)` gives a dict by task.
     mesh: over which batches are sharded.
 
   Returns:
-    A jitted function; its dict holds `probabilities` float32 [B, C], and
-    `record`, `view`, `mask` and `emotion` [B] of the batch.
+    A jitted function; its dict holds `probabilities` float32 [B, C] (C is 0
+    for a model without emotions), `present` [B], whether the example holds a
+    modality, the values of other tasks [B, K] by their names (of action units
+    the probabilities), and `record`, `view`, `frame`, `mask` and `emotion` [B]
+    of the batch.
   """
 
   def predict(variables, batch):
-    logits = model.apply(variables, batch, train=False)['emotion']
-    kept = jnp.where(batch['class_mask'], logits.astype(jnp.float32), -jnp.inf)
-    # Where no class is valid, softmax would be 0 / 0.
-    some = batch['class_mask'].any(-1, keepdims=True)
-    probabilities = jax.nn.softmax(jnp.where(some, kept, 0.0), axis=-1)
+    outputs = model.apply(variables, batch, train=False)
     present = batch['has_video'] | batch['has_audio']
-    probabilities = jnp.where(present[:, None], probabilities, 0.0)
-    names = ('record', 'view', 'mask', 'emotion')
-    return {'probabilities': probabilities} | {n: batch[n] for n in names}
+    if labels.EMOTION in outputs:
+      logits = outputs[labels.EMOTION].astype(jnp.float32)
+      kept = jnp.where(batch['class_mask'], logits, -jnp.inf)
+      # Where no class is valid, softmax would be 0 / 0.
+      some = batch['class_mask'].any(-1, keepdims=True)
+      shares = jax.nn.softmax(jnp.where(some, kept, 0.0), axis=-1)
+      shares = jnp.where(present[:, None] & some, shares, 0.0)
+    else:
+      shares = jnp.zeros((len(present), 0), jnp.float32)
+    found = {'probabilities': shares, 'present': present}
+    for task in labels.VALUES:
+      if task in outputs:
+        value = outputs[task].astype(jnp.float32)
+        if task == labels.ACTION_UNITS:
+          value = jax.nn.sigmoid(value)
+        found[task] = jnp.where(present[:, None], value, 0.0)
+    names = ('record', 'view', 'frame', 'mask', 'emotion')
+    return found | {n: batch[n] for n in names if n in batch}
 
   return jax.jit(predict, out_shardings=mesh_lib.replicated(mesh))
 
@@ -104,51 +84,82 @@ def predict_records(
   variables: Any,
   dataset: Any,
   records: Sequence[int],
-  labels: LabelSpace,
+  space: LabelSpace,
   *,
-  options: ClipOptions,
-  batch_size: int,
-  mesh: jax.sharding.Mesh,
+  tasks: Sequence[str] = (labels.EMOTION,),
   views: int = 1,
-  workers: int = 0,
-  progress: Callable[[int], None] | None = None,
+  every: float = 1.0,
+  read: dict[int, Any] | None = None,
+  **options: Any,
 ) -> RecordPredictions:
   """Predicts every record once, on all hosts together.
 
   Args:
     predict_step: from `make_predict_step`.
     variables: of the model.
-    dataset: with `source`, `index` and `emotions`.
+    dataset: with `source`, `index` and `emotions`; or a mixture.
     records: rows of the index, each at most once; labels are not needed.
-    labels: the classes of the head.
-    options: how a record becomes a clip.
-    batch_size: B over all hosts.
-    mesh: over which batches are sharded.
-    views: looks at a clip, spread over it; their probabilities are averaged.
-    workers: processes that decode on each host.
-    progress: called with the number of records after each batch.
+    space: the classes of the head.
+    tasks: what the model gives, out of `labels.TASKS`.
+    views: looks at a clip, spread over it; what is said is averaged.
+    every: seconds between two windows where labels stand by frame; what is
+      said of a frame is interpolated, see `frames`.
+    read: keeps labels by frame from one call to the next.
+    **options: of `_apply_step`: `options`, `batch_size`, `mesh`, `workers`,
+      `progress`.
 
   Returns:
     The same on every host.
   """
   records = np.asarray(records, np.int64)
-  if not len(records):
-    empty = np.zeros((0, len(labels)))
-    return RecordPredictions(records, empty, np.zeros(0, np.int32))
+  if len(np.unique(records)) < len(records):
+    raise errors.AvemoError(
+      f'prediction: {len(records)} records; they must be different'
+    )
+  table = targets.make_table(dataset, space, tasks=tasks)
+  looks = pipeline.list_looks(
+    dataset,
+    records,
+    table,
+    options=options['options'],
+    views=views,
+    every=every,
+  )
   found = _apply_step(
     predict_step,
     variables,
     dataset,
-    records,
-    labels,
-    options=options,
-    batch_size=batch_size,
-    mesh=mesh,
+    looks,
+    table,
     views=views,
-    workers=workers,
-    progress=progress,
+    every=every,
+    **options,
   )
-  return average_views(found, records, views)
+  by_frame = table.by_frame[records]
+  if not len(looks):
+    found = _make_empty(table)
+  parts = []
+  if not by_frame.any() or (~by_frame).any():
+    own = records[~by_frame]
+    rows = {k: v[~table.by_frame[found['record']]] for k, v in found.items()}
+    parts.append(average_views(rows, own, views, table))
+  if by_frame.any():
+    rows = {k: v[table.by_frame[found['record']]] for k, v in found.items()}
+    own = records[by_frame]
+    parts.append(frames.spread(rows, own, dataset, table, read))
+  return rows_lib.join(parts)
+
+
+def _make_empty(table: targets.Table) -> dict[str, np.ndarray]:
+  classes = table.target.shape[1] if labels.EMOTION in table.tasks else 0
+  sizes = {'probabilities': (0, classes)}
+  sizes |= {task: (0, v.shape[1]) for task, v in table.values.items()}
+  names = ('record', 'view', 'frame', 'emotion')
+  return (
+    {name: np.zeros(size) for name, size in sizes.items()}
+    | {name: np.zeros(0, np.int64) for name in names}
+    | {'present': np.zeros(0, bool)}
+  )
 
 
 def measure_loss(
@@ -156,7 +167,9 @@ def measure_loss(
   variables: Any,
   dataset: Any,
   records: Sequence[int],
-  labels: LabelSpace,
+  space: LabelSpace,
+  *,
+  every: float = 1.0,
   **options: Any,
 ) -> float:
   """The mean of a model's own losses over the records that hold anything.
@@ -164,15 +177,22 @@ def measure_loss(
   Args:
     loss_step: from `make_loss_step`.
     variables: of the model.
-    dataset: with `source`, `index` and `emotions`.
+    dataset: with `source`, `index` and `emotions`; or a mixture.
     records: rows of the index, at least one; labels are not needed.
-    labels: the classes of the dataset.
+    space: the classes of the dataset.
+    every: seconds between two windows where labels stand by frame.
     **options: as of `predict_records`.
 
   Returns:
     The same on every host; NaN where no record holds anything.
   """
-  found = _apply_step(loss_step, variables, dataset, records, labels, **options)
+  table = targets.make_table(dataset, space)
+  looks = pipeline.list_looks(
+    dataset, records, table, options=options['options'], every=every
+  )
+  found = _apply_step(
+    loss_step, variables, dataset, looks, table, every=every, **options
+  )
   # In one order, so that the sum does not depend on the batches.
   order = np.lexsort((found['view'], found['record']))
   present = (found['has_video'] | found['has_audio'])[order]
@@ -184,30 +204,48 @@ def _apply_step(
   step: Step,
   variables: Any,
   dataset: Any,
-  records: Sequence[int],
-  labels: LabelSpace,
+  looks: Sequence[tuple[int, int]],
+  table: targets.Table,
   *,
   options: ClipOptions,
   batch_size: int,
   mesh: jax.sharding.Mesh,
   views: int = 1,
+  every: float = 1.0,
   workers: int = 0,
   progress: Callable[[int], None] | None = None,
 ) -> dict[str, np.ndarray]:
-  """What a step says of every view of every record, padding left out."""
+  """What a step says of every look, padding left out.
+
+  Args:
+    step: from `make_predict_step` or `make_loss_step`.
+    variables: of the model.
+    dataset: of the records.
+    looks: see `pipeline.list_looks`.
+    table: the labels.
+    options: how a record becomes a clip.
+    batch_size: B over all hosts.
+    mesh: over which batches are sharded.
+    views: looks at a clip.
+    every: seconds between two windows.
+    workers: processes that decode on each host.
+    progress: called with the number of looks after each batch.
+  """
   mesh_lib.check_batch_size(batch_size, mesh)
-  count = pipeline.count_eval_batches(len(records), batch_size, views)
+  if not len(looks):
+    return {}
   batches = pipeline.eval_batches(
     dataset,
-    records,
-    labels,
+    looks,
+    table,
     options=options,
     batch_size=batch_size,
     views=views,
+    every=every,
     host=jax.process_index(),
     num_hosts=jax.process_count(),
     # A process takes longer to start than to make one batch.
-    workers=min(workers, count - 1),
+    workers=min(workers, -(-len(looks) // batch_size) - 1),
   )
   rows = []
   try:
@@ -223,7 +261,10 @@ def _apply_step(
 
 
 def average_views(
-  found: Mapping[str, np.ndarray], records: np.ndarray, views: int
+  found: Mapping[str, np.ndarray],
+  records: np.ndarray,
+  views: int,
+  table: targets.Table | None = None,
 ) -> RecordPredictions:
   """Joins rows by record, in the order asked.
 
@@ -231,6 +272,7 @@ def average_views(
     found: rows of `make_predict_step` in any order, padding left out.
     records: asked for, [N].
     views: of each record.
+    table: the labels beside the emotion; None without any.
 
   Raises:
     AvemoError: a view is missing or stands twice, which no run may hide.
@@ -244,10 +286,25 @@ def average_views(
       f'prediction: {len(order)} rows for {len(records)} records in {views} '
       'views; records must be different'
     )
-  probabilities = found['probabilities'][order].astype(np.float64)
-  probabilities = probabilities.reshape(len(records), views, -1)
   # A view may lack what others hold.
-  present = (probabilities.sum(-1) > 0).sum(1)
-  probabilities = probabilities.sum(1) / np.maximum(present, 1)[:, None]
-  emotion = found['emotion'][order][::views].astype(np.int32)
-  return RecordPredictions(records, probabilities[rank], emotion[rank])
+  present = found['present'][order].reshape(len(records), views)
+  count = np.maximum(present.sum(1), 1)[:, None]
+  answered = present.any(1)[rank]
+
+  def average(name):
+    values = found[name][order].astype(np.float64)
+    size = len(records), views, values.shape[1]
+    return (values.reshape(size).sum(1) / count)[rank]
+
+  truth = table.values if table else {}
+  return RecordPredictions(
+    record=records,
+    frame=np.full(len(records), -1, np.int64),
+    answered=answered,
+    probabilities=average('probabilities'),
+    emotion=found['emotion'][order][::views].astype(np.int32)[rank],
+    values={
+      task: np.where(answered[:, None], average(task), np.nan) for task in truth
+    },
+    truth={task: value[records].astype(float) for task, value in truth.items()},
+  )

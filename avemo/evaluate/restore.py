@@ -10,9 +10,9 @@ from typing import Any
 import jax
 
 from avemo import errors, models
-from avemo.data import schema
+from avemo.data import mixture
 from avemo.data.clips import SAMPLE_RATE, ClipOptions
-from avemo.data.labels import LabelSpace
+from avemo.data.labels import EMOTION, LabelSpace
 from avemo.models import emotion, layers, sections
 from avemo.runtime import checkpoint as checkpoint_lib
 from avemo.runtime import mesh as mesh_lib
@@ -32,8 +32,10 @@ class Restored:
     options: how a record becomes a clip.
     step: of the checkpoint.
     dataset: name of the dataset that the run was trained on.
-    dataset_sha256: see `schema.identify`.
+    dataset_sha256: see `mixture.identify`.
     mesh: over all devices, to split batches.
+    parts: of a mixture, what `labels.json` says of each; else empty.
+    derived: by task, the table by which training labels were derived.
   """
 
   config: dict[str, Any]
@@ -46,6 +48,13 @@ class Restored:
   dataset: str
   dataset_sha256: str
   mesh: jax.sharding.Mesh
+  parts: tuple[dict[str, Any], ...] = ()
+  derived: dict[str, str] = dataclasses.field(default_factory=dict)
+
+  @property
+  def tasks(self) -> tuple[str, ...]:
+    """What the model gives, out of `labels.TASKS`."""
+    return find_tasks(self.config['model'])
 
 
 def restore(
@@ -105,6 +114,8 @@ def restore(
     dataset=about.get('dataset', ''),
     dataset_sha256=about.get('dataset_sha256', ''),
     mesh=mesh,
+    parts=tuple(about.get('parts', ())),
+    derived=dict(about.get('derived', {})),
   )
 
 
@@ -217,6 +228,11 @@ def make_model(
   return make(**options, **given)
 
 
+def find_tasks(section: Mapping[str, Any]) -> tuple[str, ...]:
+  """What a model of a config's section is asked for, one head a task."""
+  return tuple(section.get('heads') or (EMOTION,))
+
+
 def find_model(section: Mapping[str, Any]) -> type:
   """The class of a config's section, or an AvemoError."""
   return layers.choose('model', section.get('name', 'emotion'), models.MODELS)
@@ -241,16 +257,41 @@ def make_init(model: Any, options: ClipOptions):
 
 
 def describe_inputs(
-  dataset: Any, labels: LabelSpace, options: ClipOptions
+  dataset: Any,
+  labels: LabelSpace,
+  options: ClipOptions,
+  *,
+  derive: str | None = None,
 ) -> dict[str, Any]:
-  """What `labels.json` says: label space and preprocessing."""
-  return labels.to_json() | {
+  """What `labels.json` says: label space and preprocessing.
+
+  Args:
+    dataset: a dataset or a mixture.
+    labels: the classes of the head.
+    options: how a record becomes a clip.
+    derive: table by which valence and arousal were derived, if any.
+  """
+  parts = mixture.zip_parts(dataset)
+  about = {
     'dataset': dataset.name,
-    'dataset_sha256': schema.identify(dataset),
+    'dataset_sha256': mixture.identify(dataset),
     'corpus': dataset.corpus,
     'emotions': list(dataset.emotions),
     'preprocessing': dataclasses.asdict(options) | {'sample_rate': SAMPLE_RATE},
   }
+  if len(parts) > 1:
+    about['parts'] = [
+      {
+        'key': key,
+        'dataset': part.name,
+        'dataset_sha256': mixture.identify(part),
+        'emotions': list(part.emotions),
+      }
+      for key, part in parts
+    ]
+  if derive:
+    about['derived'] = {'valence_arousal': derive}
+  return labels.to_json() | about
 
 
 def read_options(preprocessing: Mapping[str, Any]) -> ClipOptions:

@@ -140,8 +140,9 @@ class Emotion(nn.Module):
 
     Returns:
       `emotion`: logits, float32 [B, num_classes]; if asked for,
-      `valence_arousal`, float32 [B, 2], and `dominance`, float32 [B, 1]. A
-      clip with no modality gets zeros from towers that stand alone.
+      `valence_arousal`, float32 [B, 2], `dominance`, float32 [B, 1], and
+      `action_units`, logits, float32 [B, 12]. A clip with no modality gets
+      zeros from towers that stand alone.
     """
     present = {name: batch[f'has_{name}'] for name in self.use}
     if self.fusion is None:

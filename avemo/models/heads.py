@@ -10,8 +10,10 @@ from avemo.models import layers
 
 # Outputs and their number of values; None: as many as there are classes.
 SIZES = types.MappingProxyType(
-  {'emotion': None, 'valence_arousal': 2, 'dominance': 1}
+  {'emotion': None, 'valence_arousal': 2, 'dominance': 1, 'action_units': 12}
 )
+# Outputs that are logits, which nothing bounds.
+LOGITS = ('emotion', 'action_units')
 NAMES = tuple(SIZES)
 # What a config may set under `head`.
 OPTIONS = ('squash', 'hidden')
@@ -47,7 +49,7 @@ class Heads(nn.Module):
     Returns:
       By source, by name: `emotion`, logits, float32 [B, num_classes];
       `valence_arousal`, float32 [B, 2], and `dominance`, float32 [B, 1], in
-      (-1, 1) if `squash`.
+      (-1, 1) if `squash`; `action_units`, logits, float32 [B, 12].
     """
     options = (self.num_classes, self.names, self.dropout)
     options = (*options, self.squash, self.hidden)
@@ -86,7 +88,7 @@ class Head(nn.Module):
         kernel_init=layers.initialize_embedding,
         name=name,
       )(feature)
-      if self.squash and name != 'emotion':
+      if self.squash and name not in LOGITS:
         value = jnp.tanh(value)
       outputs[name] = value
     return outputs

@@ -1,21 +1,24 @@
-"""What a run reads: a dataset, its fold, and the batches made of them."""
+"""What a run reads: datasets, their folds, and the batches made of them."""
 
 import dataclasses
 import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
 from avemo import errors
-from avemo.data import folds, labels, pipeline, schema
+from avemo.data import folds, labels, pipeline, schema, targets
+from avemo.data import mixture as mixture_lib
 from avemo.data.clips import ClipOptions
 from avemo.runtime import mesh as mesh_lib
+from avemo.train import settings
 
 
 @dataclasses.dataclass(frozen=True)
 class Feed:
-  """A dataset divided for one run.
+  """A dataset, or a mixture of several, divided for one run.
 
   Attributes:
     dataset: open for reading.
@@ -25,9 +28,14 @@ class Feed:
     val: records to choose on; empty where nothing is chosen.
     batch_size: B over all hosts.
     seed: of order and draws.
+    tasks: what is learned, out of `labels.TASKS`.
+    folds: by part, its protocol and fold.
+    weights: see `pipeline.train_batches`.
     workers: processes that decode on each host.
     balanced: see `pipeline.train_batches`.
     soft_labels: likewise.
+    derive: likewise.
+    every: seconds between two windows where labels stand by frame.
     shuffle_labels: deal the training labels out anew, by the seed.
     unlabelled: train on records without a label as well.
     num_without_input: records left out, for they lack every modality in use.
@@ -41,9 +49,14 @@ class Feed:
   val: np.ndarray
   batch_size: int
   seed: int
+  tasks: tuple[str, ...] = (labels.EMOTION,)
+  folds: tuple[tuple[str, int], ...] = ()
+  weights: tuple[float, ...] | None = None
   workers: int = 0
   balanced: bool = False
   soft_labels: str | None = None
+  derive: str | None = None
+  every: float = 1.0
   shuffle_labels: bool = False
   unlabelled: bool = False
   num_without_input: int = 0
@@ -66,14 +79,161 @@ class Feed:
       soft_labels=self.soft_labels,
       shuffle_labels_seed=self.seed if self.shuffle_labels else None,
       unlabelled=self.unlabelled,
+      tasks=self.tasks,
+      derive=self.derive,
+      weights=self.weights,
     )
 
-  def train_targets(self) -> np.ndarray:
-    """Targets of the records that are trained on, [N, C]."""
-    table = pipeline.make_table(
-      self.dataset, self.labels, soft_labels=self.soft_labels
+  def make_table(self) -> targets.Table:
+    """The labels that are trained on."""
+    return targets.make_table(
+      self.dataset,
+      self.labels,
+      tasks=self.tasks,
+      soft_labels=self.soft_labels,
+      derive=self.derive,
     )
-    return table.target[self.train]
+
+  def count_classes(self) -> np.ndarray:
+    """How often each class is met in training, in proportion, [P, C].
+
+    A part counts by its weight, not by its size, where weights are set.
+    """
+    table, rows = self.make_table(), []
+    for number, part in enumerate(mixture_lib.list_parts(self.dataset)):
+      own = self.train[table.part[self.train] == number]
+      counts = table.target[own].sum(0, dtype=np.float64)
+      if labels.EMOTION in self.tasks and len(own):
+        if table.is_framed(labels.EMOTION, own[0]):
+          local = own - mixture_lib.find_offsets(self.dataset)[number]
+          frames = part.index['frame_expression_known'][local].sum(0)
+          classes = table.expressions[number]
+          counts = np.zeros(len(self.labels))
+          np.add.at(counts, classes, frames[: len(classes)])
+      if self.weights is not None and counts.sum():
+        counts *= self.weights[number] / counts.sum()
+      rows.append(counts)
+    return np.stack(rows)
+
+  def count_units(self) -> tuple[np.ndarray, np.ndarray]:
+    """Training labels of each action unit, and those present, both [K]."""
+    table, size = self.make_table(), len(labels.UNITS)
+    known, present = np.zeros((2, size))
+    for number, part in enumerate(mixture_lib.list_parts(self.dataset)):
+      own = self.train[table.part[self.train] == number]
+      if not len(own):
+        continue
+      if table.is_framed(labels.ACTION_UNITS, own[0]):
+        local = own - mixture_lib.find_offsets(self.dataset)[number]
+        known += part.index['frame_action_units_known'][local].sum(0)
+        present += part.index['frame_action_units_present'][local].sum(0)
+      else:
+        found = table.values[labels.ACTION_UNITS][own]
+        known += (~np.isnan(found)).sum(0)
+        present += (found > 0.5).sum(0)
+    return known, present
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+  """One corpus of a config.
+
+  Attributes:
+    key: what the config calls it.
+    name: of the dataset.
+    protocol: of its folds.
+    fold: published number.
+    weight: its share in the examples, in proportion to the others'; None is as
+      many as it has records, for all parts or for none.
+  """
+
+  key: str
+  name: str
+  protocol: str
+  fold: int = 0
+  weight: float | None = None
+
+
+def read_parts(data: Mapping[str, Any]) -> tuple[Part, ...]:
+  """The corpora that a config's section `data` names.
+
+  Raises:
+    AvemoError: neither one nor several, or both; an unknown key; no protocol;
+      a weight below 0, or weights of some parts alone.
+  """
+  several = data.get('mixture') or {}
+  if not several:
+    for key in ('name', 'protocol'):
+      if not data.get(key):
+        raise errors.AvemoError(f"config: 'data.{key}' is missing")
+    name = data['name']
+    fold = data.get('fold') or 0
+    return (Part(name, name, data['protocol'], fold),)
+  for key in ('name', 'protocol', 'fold'):
+    if data.get(key) is not None:
+      raise errors.AvemoError(
+        f'config: data.mixture names the corpora: leave data.{key} out'
+      )
+  parts = []
+  known = [f.name for f in dataclasses.fields(Part)]
+  known.remove('key')
+  for key, section in several.items():
+    settings.check_keys(f'data.mixture.{key}', section, known)
+    section = {'name': f'{key}{schema.SUFFIX}'} | dict(section)
+    if not section.get('protocol'):
+      raise errors.AvemoError(
+        f"config: 'data.mixture.{key}.protocol' is missing"
+      )
+    parts.append(Part(key, **section))
+  weights = [part.weight for part in parts]
+  if any(w is not None for w in weights):
+    if any(w is None or not w >= 0 for w in weights) or not sum(weights) > 0:
+      raise errors.AvemoError(
+        'config: data.mixture: set the weight of every corpus, at least 0, '
+        'and of one above 0; or of none'
+      )
+  return tuple(parts)
+
+
+def open_parts(
+  parts: Sequence[Part], data_dir: str | os.PathLike | None
+) -> Any:
+  """The dataset of the parts, a mixture where there are several."""
+  opened = tuple(schema.open_dataset(part.name, data_dir) for part in parts)
+  if len(opened) == 1:
+    return opened[0]
+  return mixture_lib.Mixture(tuple(part.key for part in parts), opened)
+
+
+def divide(
+  dataset: Any, parts: Sequence[Part], *, refit: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+  """Training and validation records, each part's by its own protocol.
+
+  Raises:
+    AvemoError: the folds do not fit, or there is nothing to choose on.
+  """
+  offsets, train, val = mixture_lib.find_offsets(dataset), [], []
+  opened = mixture_lib.list_parts(dataset)
+  for part, one, offset in zip(parts, opened, offsets, strict=False):
+    split = folds.find_split(one, part.protocol, part.fold)
+    if refit and np.intersect1d(split.val, split.test).size:
+      raise errors.AvemoError(
+        f'{part.protocol}: its validation clips are its test clips, which '
+        'data.refit=True would train on; use the nested protocol'
+      )
+    if refit:
+      train.append(offset + np.sort(np.concatenate([split.train, split.val])))
+      continue
+    if not len(split.val):
+      raise errors.AvemoError(
+        f'{part.protocol}, fold {part.fold}: no validation clips here to '
+        'choose on; set data.refit=True to train without'
+      )
+    train.append(offset + split.train)
+    val.append(offset + split.val)
+  none = np.zeros(0, np.int64)
+  return np.concatenate(train), np.concatenate([none, *val])
 
 
 def make_feed(
@@ -83,32 +243,44 @@ def make_feed(
   seed: int,
   options: ClipOptions,
   data_dir: str | os.PathLike | None = None,
-  name: str,
-  protocol: str,
-  fold: int = 0,
+  tasks: Sequence[str] = (labels.EMOTION,),
+  name: str | None = None,
+  protocol: str | None = None,
+  fold: int | None = None,
+  mixture: Mapping[str, Mapping[str, Any]] | None = None,
+  label_map: Mapping[str, str] | None = None,
   batch_size: int,
   workers: int = 0,
   balanced: bool = False,
   soft_labels: str | None = None,
+  derive: str | None = None,
+  every: float = 1.0,
   shuffle_labels: bool = False,
   refit: bool = False,
   unlabelled: bool = False,
 ) -> Feed:
-  """Opens a dataset and divides it.
+  """Opens the datasets and divides them.
 
   Args:
     mesh: over which batches are sharded.
-    dataset: one that is open already; `name` and `data_dir` are then unused.
+    dataset: one, or a mixture, that is open already; names and `data_dir` are
+      then unused.
     seed: of order and draws.
     options: how a record becomes a clip.
     data_dir: where datasets are.
+    tasks: what is learned, out of `labels.TASKS`.
     name: of the dataset.
     protocol: of its folds.
     fold: published number.
+    mixture: several corpora instead, by what they are called; see `Part`.
+    label_map: emotions that count as another, by word.
     batch_size: B over all hosts.
     workers: processes that decode on each host.
     balanced: as many examples of each class.
     soft_labels: column with votes.
+    derive: table of `anchors`: clips without valence and arousal get some
+      from their emotion.
+    every: seconds between two windows of a film, where labels stand by frame.
     shuffle_labels: a control that must end at chance.
     refit: train on the validation clips as well, and choose nothing.
     unlabelled: train on records without a label as well.
@@ -116,42 +288,62 @@ def make_feed(
   Raises:
     AvemoError: the data is not there or does not fit.
   """
+  parts = read_parts(
+    {'name': name, 'protocol': protocol, 'fold': fold, 'mixture': mixture}
+  )
   if dataset is None:
-    dataset = schema.open_dataset(name, data_dir)
-  split = folds.find_split(dataset, protocol, fold)
-  train, val = split.train, split.val
-  if refit and np.intersect1d(val, split.test).size:
-    raise errors.AvemoError(
-      f'{protocol}: its validation clips are its test clips, which '
-      'data.refit=True would train on; use the nested protocol'
-    )
-  if refit:
-    train, val = np.sort(np.concatenate([train, val])), val[:0]
-  elif not len(val):
-    raise errors.AvemoError(
-      f'{protocol}, fold {fold}: no validation clips here to choose on; '
-      'set data.refit=True to train without'
-    )
+    dataset = open_parts(parts, data_dir)
+  train, val = divide(dataset, parts, refit=refit)
   mesh_lib.check_batch_size(batch_size, mesh)
-  space = labels.LabelSpace.of(dataset.emotions)
-  usable = pipeline.keep_usable(dataset, train, options)
-  table = pipeline.make_table(dataset, space, soft_labels=soft_labels)
-  labelled = usable
-  if not unlabelled:
-    labelled = usable[table.target[usable].sum(-1) > 0]
-  return Feed(
+  weights = tuple(part.weight for part in parts)
+  feed = Feed(
     dataset=dataset,
-    labels=space,
+    labels=mixture_lib.make_space(dataset, label_map),
     options=options,
-    train=labelled,
+    train=train,
     val=val,
-    num_without_input=len(train) - len(usable),
-    num_without_label=len(usable) - len(labelled),
     batch_size=batch_size,
     seed=seed,
+    tasks=tuple(tasks),
+    folds=tuple((part.protocol, part.fold) for part in parts),
+    weights=None if None in weights else weights,
     workers=workers,
     balanced=balanced,
     soft_labels=soft_labels,
+    derive=derive,
+    every=every,
     shuffle_labels=shuffle_labels,
     unlabelled=unlabelled,
+  )
+  return keep_labelled(feed)
+
+
+def keep_labelled(feed: Feed) -> Feed:
+  """The feed without training records that nothing can be learned from.
+
+  Raises:
+    AvemoError: no training record has a label of a task, which would stay
+      what chance has made it.
+  """
+  usable = targets.keep_usable(feed.dataset, feed.train, feed.options)
+  table, labelled = feed.make_table(), usable
+  if feed.derive and 'valence_arousal' not in feed.tasks:
+    raise errors.AvemoError(
+      'data.derive makes valence and arousal: add valence_arousal to '
+      'model.heads'
+    )
+  if not feed.unlabelled:
+    labelled = usable[table.labelled[usable]]
+    for task in feed.tasks:
+      # Without any record at all the pipeline says so.
+      if len(labelled) and not table.is_labelled(task)[labelled].any():
+        raise errors.AvemoError(
+          f'model.heads: no training clip of {feed.dataset.name} has a label '
+          f'of {task}; leave that head out'
+        )
+  return dataclasses.replace(
+    feed,
+    train=labelled,
+    num_without_input=len(feed.train) - len(usable),
+    num_without_label=len(usable) - len(labelled),
   )

@@ -18,14 +18,13 @@ import tqdm
 
 import avemo
 from avemo import errors, models
-from avemo.data import schema
-from avemo.data.labels import LabelSpace
-from avemo.evaluate import page, predictions, restore
-from avemo.metrics import classification
+from avemo.data import mixture
+from avemo.evaluate import page, predictions, restore, scores
 from avemo.runtime import checkpoint as checkpoint_lib
 from avemo.runtime import distributed, preemption, writers
 from avemo.runtime import mesh as mesh_lib
 from avemo.train import control as control_lib
+from avemo.train import feed as feed_lib
 from avemo.train import run as run_lib
 from avemo.train import settings
 from avemo.train import state as state_lib
@@ -116,6 +115,8 @@ class Loop:
   store: checkpoint_lib.Checkpoints
   writer: Any
   after_step: Callable[[int], None]
+  # Labels by frame of validation records, which are read once.
+  read: dict[int, Any] = dataclasses.field(default_factory=dict)
 
   def go(self, state: TrainState, first_step: int) -> dict[str, Any]:
     """Steps from `first_step` to the end, or to a reason to stop."""
@@ -245,25 +246,25 @@ class Loop:
   def _evaluate(self, state: TrainState, step: int) -> dict[str, float]:
     """Metrics over the validation records."""
     run, feed = self.run, self.run.feed
-    has_own_loss = models.has_own_loss(run.model)
-    apply = predictions.predict_records
-    if has_own_loss:
-      apply = predictions.measure_loss
-    found = apply(
-      run.predict_step,
-      {
-        'params': state.ema if run.averages else state.params,
-        'batch_stats': state.batch_stats,
-      },
-      feed.dataset,
-      feed.val,
-      feed.labels,
-      options=feed.options,
-      batch_size=feed.batch_size,
-      mesh=run.mesh,
-      workers=feed.workers,
-    )
-    metrics = {'loss': found} if has_own_loss else score(found, feed.labels)
+    options = {
+      'options': feed.options,
+      'batch_size': feed.batch_size,
+      'mesh': run.mesh,
+      'workers': feed.workers,
+      'every': feed.every,
+    }
+    variables = {
+      'params': state.ema if run.averages else state.params,
+      'batch_stats': state.batch_stats,
+    }
+    given = run.predict_step, variables, feed.dataset, feed.val, feed.labels
+    if models.has_own_loss(run.model):
+      metrics = {'loss': predictions.measure_loss(*given, **options)}
+    else:
+      found = predictions.predict_records(
+        *given, tasks=feed.tasks, read=self.read, **options
+      )
+      metrics = score(found, feed)
     self._log(step, 'val', metrics)
     say(
       f'step {step}/{run.steps}: '
@@ -278,16 +279,17 @@ class Loop:
 
 
 def score(
-  found: predictions.RecordPredictions, labels: LabelSpace
+  found: predictions.RecordPredictions, feed: feed_lib.Feed
 ) -> dict[str, float]:
-  """The metrics of predictions, and their loss."""
-  answered = np.where(found.answered, found.emotion, -1)
-  counts = classification.confusion(answered, found.prediction, len(labels))
-  metrics = {
-    name: float(compute(counts))
-    for name, compute in classification.METRICS.items()
-  }
-  return metrics | {'loss': found.loss}
+  """The metrics of predictions, over all corpora and then corpus by corpus."""
+  metrics = scores.measure(found, feed.tasks)
+  keys = mixture.list_keys(feed.dataset)
+  if len(keys) > 1:
+    parts = mixture.find_parts(feed.dataset, found.record)
+    for number, key in enumerate(keys):
+      own = scores.measure(found.take(parts == number), feed.tasks)
+      metrics |= {f'{key}/{name}': value for name, value in own.items()}
+  return metrics
 
 
 def start_state(
@@ -345,7 +347,7 @@ def check_same_training(workdir: pathlib.Path, config: dict[str, Any]) -> None:
 def check_same_data(workdir: pathlib.Path, dataset: Any) -> None:
   """Raises an AvemoError where the run has seen another dataset."""
   about = restore.read_json(workdir / 'labels.json')
-  old, new = about.get('dataset_sha256'), schema.identify(dataset)
+  old, new = about.get('dataset_sha256'), mixture.identify(dataset)
   if old != new:
     raise errors.AvemoError(
       f'{workdir} was trained on {about.get("dataset")} with index '
@@ -354,9 +356,19 @@ def check_same_data(workdir: pathlib.Path, dataset: Any) -> None:
     )
 
 
-def describe_feed(feed: Any) -> str:
+def describe_feed(feed: feed_lib.Feed) -> str:
   """How many records are trained and chosen on, and how many left out."""
   text = f'training on {len(feed.train)} records, choosing on {len(feed.val)}'
+  keys = mixture.list_keys(feed.dataset)
+  if len(keys) > 1:
+    counts = [
+      np.bincount(
+        mixture.find_parts(feed.dataset, records), minlength=len(keys)
+      )
+      for records in (feed.train, feed.val)
+    ]
+    each = zip(keys, *counts, strict=True)
+    text += f' ({", ".join(f"{key} {t} and {v}" for key, t, v in each)})'
   left_out = [
     f'{count} without {what}'
     for count, what in (
@@ -365,7 +377,13 @@ def describe_feed(feed: Any) -> str:
     )
     if count
   ]
-  return text + (f'; left out: {", ".join(left_out)}' if left_out else '')
+  text += f'; left out: {", ".join(left_out)}' if left_out else ''
+  if feed.derive:
+    text += (
+      f'; valence and arousal are derived from emotions by {feed.derive} where '
+      'a clip has none, for training alone'
+    )
+  return text
 
 
 def write_about(
@@ -376,7 +394,7 @@ def write_about(
     'config.json': config,
     'environment.json': describe_environment(run.mesh),
     'labels.json': restore.describe_inputs(
-      feed.dataset, feed.labels, feed.options
+      feed.dataset, feed.labels, feed.options, derive=feed.derive
     ),
   }
   for name, content in about.items():

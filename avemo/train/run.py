@@ -11,8 +11,9 @@ import numpy as np
 
 from avemo import augment as augment_lib
 from avemo import errors, models
+from avemo.data import labels, mixture
 from avemo.data.clips import ClipOptions
-from avemo.evaluate import predictions, restore
+from avemo.evaluate import predictions, restore, scores
 from avemo.runtime import mesh as mesh_lib
 from avemo.train import control as control_lib
 from avemo.train import feed as feed_lib
@@ -50,6 +51,7 @@ RANGES = types.MappingProxyType(
     'data.margin': (0.5, 10),
     'data.seconds': (0, 600),
     'data.workers': (0, 1024),
+    'data.every': (0.01, 600),
     'model.dropout': (0, 0.99),
     'loss.label_smoothing': (0, 1),
     'optim.accumulate': (1, None),
@@ -67,9 +69,7 @@ RANGES = types.MappingProxyType(
   }
 )
 
-# Names that an evaluation on validation records measures.
-METRICS = ('val/uar', 'val/war', 'val/f1_macro', 'val/loss')
-# Of which a model that measures its own loss has this one alone.
+# What a model that measures its own loss is chosen by.
 OWN_METRIC = 'val/loss'
 
 
@@ -150,9 +150,7 @@ def make_run(config: Mapping[str, Any], dataset: Any | None = None) -> Run:
   (options,) = settings.split('mesh', config.get('mesh', {}), mesh_lib.AXES)
   mesh = mesh_lib.make_mesh(**options)
   feed = make_feed(config, mesh, dataset)
-  (loss,) = settings.split(
-    'loss', config.get('loss', {}), ('class_weights', 'label_smoothing')
-  )
+  (loss,) = settings.split('loss', config.get('loss', {}), LOSS)
   if feed.balanced and loss.get('class_weights'):
     raise errors.AvemoError(
       'config: data.balanced and loss.class_weights correct for rare classes '
@@ -203,10 +201,8 @@ def make_run(config: Mapping[str, Any], dataset: Any | None = None) -> Run:
     shardings,
     seed=seed,
     augment=config.get('augment'),
-    class_weights=losses.weigh_classes(
-      loss.get('class_weights'), feed.train_targets()
-    ),
-    label_smoothing=loss.get('label_smoothing', 0.0),
+    tasks=feed.tasks,
+    **make_loss(loss, feed),
     **own,
   )
   return Run(
@@ -238,18 +234,58 @@ def make_run(config: Mapping[str, Any], dataset: Any | None = None) -> Run:
   )
 
 
+LOSS = (
+  'class_weights',
+  'label_smoothing',
+  'continuous',
+  'action_unit_weights',
+  'task_weights',
+)
+
+
+def make_loss(loss: Mapping[str, Any], feed: feed_lib.Feed) -> dict[str, Any]:
+  """Arguments of the step for a config's section `loss`."""
+  continuous = loss.get('continuous') or losses.KINDS[0]
+  settings.check_value('loss.continuous', continuous, losses.KINDS)
+  task_weights = loss.get('task_weights') or {}
+  settings.check_keys('loss.task_weights', task_weights, labels.TASKS)
+  for task, weight in task_weights.items():
+    if not 0 <= weight < float('inf'):
+      raise errors.AvemoError(
+        f'config: loss.task_weights.{task}={weight}: at least 0'
+      )
+  units = loss.get('action_unit_weights')
+  if units and labels.ACTION_UNITS not in feed.tasks:
+    raise errors.AvemoError(
+      'config: loss.action_unit_weights weighs action units: add action_units '
+      'to model.heads'
+    )
+  return {
+    'class_weights': losses.weigh_classes(
+      loss.get('class_weights'), feed.count_classes()
+    ),
+    'label_smoothing': loss.get('label_smoothing', 0.0),
+    'continuous': continuous,
+    'unit_weights': (
+      losses.weigh_units(units, *feed.count_units())
+      if labels.ACTION_UNITS in feed.tasks
+      else None
+    ),
+    'task_weights': task_weights,
+  }
+
+
 def make_feed(
   config: Mapping[str, Any], mesh: jax.sharding.Mesh, dataset: Any | None
 ) -> feed_lib.Feed:
   clip_keys = [f.name for f in dataclasses.fields(ClipOptions)]
   clip_keys.remove('use')
   own = settings.find_keys(feed_lib.make_feed)
-  given = ('seed', 'options', 'data_dir', 'unlabelled')
+  given = ('seed', 'options', 'data_dir', 'unlabelled', 'tasks')
   own = [k for k in own if k not in given]
   clip, data = settings.split('data', config['data'], clip_keys, own)
-  for key in ('name', 'protocol', 'batch_size'):
-    if key not in data:
-      raise errors.AvemoError(f"config: 'data.{key}' is missing")
+  if 'batch_size' not in data:
+    raise errors.AvemoError("config: 'data.batch_size' is missing")
   options = ClipOptions(
     use=tuple(config['model'].get('use', ())) or USE, **clip
   )
@@ -259,6 +295,7 @@ def make_feed(
     seed=config['seed'],
     options=options,
     data_dir=config.get('data_dir'),
+    tasks=restore.find_tasks(config['model']),
     unlabelled=models.has_own_loss(restore.find_model(config['model'])),
     **data,
   )
@@ -298,7 +335,11 @@ def make_choice(
     ('evaluate_every', 'metric'),
   )
   metric = own.get('metric', restore.DEFAULT_METRIC)
-  settings.check_value('control.metric', metric, METRICS)
+  known = (OWN_METRIC,)
+  if not models.has_own_loss(restore.find_model(config['model'])):
+    keys = mixture.list_keys(feed.dataset)
+    known = [f'val/{name}' for name in scores.list_metrics(feed.tasks, keys)]
+  settings.check_value('control.metric', metric, known)
   mode = options.get('mode', 'max')
   if not len(feed.val):
     return None, mode

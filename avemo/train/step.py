@@ -1,6 +1,6 @@
 """One jitted, sharded step: augment, differentiate, update, measure."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -11,6 +11,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from avemo import augment as augment_lib
 from avemo import errors, models
+from avemo.data import labels
 from avemo.runtime import mesh as mesh_lib
 from avemo.train import losses, optim
 from avemo.train.state import TrainState
@@ -29,6 +30,10 @@ def make_train_step(
   augment: Mapping[str, Any] | None = None,
   class_weights: np.ndarray,
   label_smoothing: float = 0.0,
+  continuous: str = 'ccc',
+  unit_weights: np.ndarray | None = None,
+  task_weights: Mapping[str, float] | None = None,
+  tasks: Sequence[str] = (labels.EMOTION,),
   accumulate: int = 1,
   ema: float = 0.0,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
@@ -47,6 +52,10 @@ def make_train_step(
     augment: of `augment.augment_inputs`.
     class_weights: float32 [C].
     label_smoothing: see `losses.cross_entropy`.
+    continuous: see `losses.continuous_loss`.
+    unit_weights: see `losses.binary_cross_entropy`.
+    task_weights: of the tasks' losses in their sum; 1 where not said.
+    tasks: what is learned; the model gives each by its name.
     accumulate: microbatches over which a batch's gradient is summed; each has
       its own draws of dropout, and its own batch statistics where the model
       has any.
@@ -54,8 +63,9 @@ def make_train_step(
 
   Returns:
     From state and batch to the new state and scalars: `loss`, `accuracy`
-    (not from a model that measures its own loss), `grad_norm`, `param_norm`,
-    `update_norm`, `learning_rate`, `finite`.
+    (of the emotion, where that is learned), `grad_norm`, `param_norm`,
+    `update_norm`, `learning_rate`, `finite`, and of several tasks the loss of
+    each, `loss_<task>`.
   """
   if accumulate > 1 and (augment or {}).get('feature_mixup') is not None:
     raise errors.AvemoError(
@@ -65,6 +75,9 @@ def make_train_step(
   mesh = shardings.step.mesh
   everywhere = mesh_lib.replicated(mesh)
   has_own_loss = models.has_own_loss(model)
+  tasks = () if has_own_loss else tuple(tasks)
+  scales = {task: (task_weights or {}).get(task, 1.0) for task in tasks}
+  shares = {'share', *(f'{task}_share' for task in tasks)}
 
   def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
     # The draws of step n depend on the seed and n alone, so that a resumed
@@ -80,29 +93,35 @@ def make_train_step(
     # Over the whole batch, so that microbatches of rare classes weigh as they
     # do in one large batch.
     batch = batch | {'share': weights / jnp.maximum(weights.sum(), 1e-9)}
+    for task in tasks:
+      if task != labels.EMOTION:
+        batch[f'{task}_share'] = losses.share_values(batch, task)
 
     def compute_loss(params, batch_stats, part, key):
       outputs, updated = model.apply(
         {'params': params, 'batch_stats': batch_stats},
-        {k: v for k, v in part.items() if k != 'share'},
+        {k: v for k, v in part.items() if k not in shares},
         train=True,
         rngs={'dropout': key},
         mutable=['batch_stats'],
       )
+      batch_stats = updated.get('batch_stats', batch_stats)
       if has_own_loss:
-        each, hits = outputs['loss'], jnp.int32(0)
-      else:
-        each = losses.cross_entropy(
-          outputs['emotion'],
-          part['target'],
-          part['class_mask'],
-          label_smoothing=label_smoothing,
-        )
-        hits = count_hits(outputs['emotion'], part)
-      loss = (part['share'] * each).sum()
-      return loss, (updated.get('batch_stats', batch_stats), hits)
+        return (part['share'] * outputs['loss']).sum(), (batch_stats, {})
+      sums = losses.measure(
+        outputs,
+        part,
+        tasks,
+        label_smoothing=label_smoothing,
+        continuous=continuous,
+        unit_weights=unit_weights,
+      )
+      loss = sum(scales[task] * value for task, value in sums.items())
+      if labels.EMOTION in tasks:
+        sums['hits'] = count_hits(outputs['emotion'], part).astype(jnp.float32)
+      return loss, (batch_stats, sums)
 
-    (loss, (batch_stats, hits)), grads = accumulate_gradients(
+    (loss, (batch_stats, sums)), grads = accumulate_gradients(
       compute_loss, state, batch, dropout_key, accumulate, mesh
     )
     updates, opt_state = tx.update(grads, state.opt_state, state.params)
@@ -116,8 +135,11 @@ def make_train_step(
       'update_norm': optax.tree.norm(updates),
       'learning_rate': learning_rate(state.step) * scale,
     }
-    if not has_own_loss:
-      metrics['accuracy'] = hits / jnp.maximum((weights > 0).sum(), 1)
+    if 'hits' in sums:
+      count = jnp.maximum((weights > 0).sum(), 1)
+      metrics['accuracy'] = sums['hits'] / count
+    if len(tasks) > 1:
+      metrics |= {f'loss_{task}': sums[task] for task in tasks}
     finite = jnp.isfinite(loss)
     for name in ('grad_norm', 'update_norm'):
       finite &= jnp.isfinite(metrics[name])
@@ -153,12 +175,13 @@ def accumulate_gradients(
   key: jax.Array,
   count: int,
   mesh: jax.sharding.Mesh,
-) -> tuple[tuple[jax.Array, tuple[Any, jax.Array]], Any]:
+) -> tuple[tuple[jax.Array, tuple[Any, Metrics]], Any]:
   """The loss and its gradient over a batch, `count` parts at a time.
 
   Args:
     compute_loss: from params, batch_stats, a part of the batch and a key to
-      the part's loss, which sum to the batch's, and (batch_stats, hits).
+      the part's loss, which sum to the batch's, and (batch_stats, sums), of
+      which the sums are scalars by name that sum likewise.
     state: holds the parameters and statistics.
     batch: arrays [B, ...].
     key: of the draws.
@@ -166,7 +189,7 @@ def accumulate_gradients(
     mesh: over which the batch is sharded.
 
   Returns:
-    ((loss, (batch_stats, hits)), gradient).
+    ((loss, (batch_stats, sums)), gradient).
   """
   differentiate = jax.value_and_grad(compute_loss, has_aux=True)
   if count == 1:
@@ -185,18 +208,23 @@ def accumulate_gradients(
     return jax.lax.with_sharding_constraint(parts.swapaxes(0, 1), sharding)
 
   def add(carry, xs):
-    loss, grads, batch_stats, hits = carry
+    loss, grads, batch_stats, sums = carry
     number, part = xs
-    (part_loss, (batch_stats, part_hits)), part_grads = differentiate(
+    (part_loss, (batch_stats, part_sums)), part_grads = differentiate(
       state.params, batch_stats, part, jax.random.fold_in(key, number)
     )
     grads = jax.tree.map(jnp.add, grads, part_grads)
-    return (loss + part_loss, grads, batch_stats, hits + part_hits), None
+    sums = jax.tree.map(jnp.add, sums, part_sums)
+    return (loss + part_loss, grads, batch_stats, sums), None
 
-  zeros = jax.tree.map(jnp.zeros_like, state.params)
-  start = (jnp.float32(0), zeros, state.batch_stats, jnp.int32(0))
   parts = {name: divide(value) for name, value in batch.items()}
-  (loss, grads, batch_stats, hits), _ = jax.lax.scan(
+  first = jax.tree.map(lambda value: value[0], parts)
+  _, (_, sums) = jax.eval_shape(
+    compute_loss, state.params, state.batch_stats, first, key
+  )
+  zeros = jax.tree.map(jnp.zeros_like, (state.params, sums))
+  start = (jnp.float32(0), zeros[0], state.batch_stats, zeros[1])
+  (loss, grads, batch_stats, sums), _ = jax.lax.scan(
     add, start, (jnp.arange(count), parts)
   )
-  return (loss, (batch_stats, hits)), grads
+  return (loss, (batch_stats, sums)), grads
