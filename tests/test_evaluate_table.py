@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from avemo import errors
-from avemo.evaluate import page, plots, run, table
+from avemo.evaluate import page, plots, summary, table
 
 
 def make_predictions() -> table.Predictions:
@@ -103,6 +103,6 @@ def test_clips_that_hold_nothing_are_counted_and_not_scored(tmp_path):
   assert found.prediction == ['anger', '', 'neutral']
   again = table.read(table.write(tmp_path / 'p.csv', found))
   np.testing.assert_array_equal(again.probabilities, found.probabilities)
-  metrics = run.score(again)
+  metrics = summary.score(again)
   assert (metrics['uar'], metrics['num_examples']) == (1.0, 2)
   assert (metrics['num_without_input'], metrics['num_unlabelled']) == (1, 0)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from avemo import cli
-from avemo.evaluate import run, table
+from avemo.evaluate import report, table
 from avemo.media import decode
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -92,10 +92,10 @@ def test_scoring_clips_of_another_fold_warns(workdir, capsys):
 def test_a_cut_line_of_the_curves_is_left(workdir, tmp_path):
   lines = (workdir / 'metrics.jsonl').read_text()
   (tmp_path / 'metrics.jsonl').write_text(lines + '{"step": 3, "va')
-  assert run.read_curves(tmp_path / 'metrics.jsonl') == run.read_curves(
+  assert report.read_curves(tmp_path / 'metrics.jsonl') == report.read_curves(
     workdir / 'metrics.jsonl'
   )
-  assert run.read_curves(tmp_path / 'none.jsonl') == {}
+  assert report.read_curves(tmp_path / 'none.jsonl') == {}
 
 
 def test_damaged_notes_are_one_line(workdir, tmp_path, capsys):

@@ -73,6 +73,28 @@ def plot_bars(
   return to_png(figure)
 
 
+def plot_spread(values: Sequence[float], name: str) -> bytes:
+  """A bar a value, in the order given, and a line at their median.
+
+  Args:
+    values: [N].
+    name: of what they measure.
+  """
+  figure = figures.Figure(
+    figsize=(min(3 + 0.12 * len(values), 9.5), 2.6), layout='constrained'
+  )
+  axes = figure.add_subplot()
+  axes.bar(range(len(values)), values, width=0.8)
+  axes.axhline(
+    float(np.median(values)), color='grey', linestyle='--', label='median'
+  )
+  axes.set_xticks([])
+  axes.set_xlabel('speakers')
+  axes.set_ylabel(name)
+  axes.legend(fontsize=8, loc='upper left')
+  return to_png(figure)
+
+
 def plot_curves(curves: Mapping[str, tuple[Sequence, Sequence]]) -> bytes:
   """Lines `name → (x, y)`, one panel a name."""
   count = len(curves)

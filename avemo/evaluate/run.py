@@ -1,11 +1,12 @@
 """Scores a checkpoint on one part of a protocol's fold."""
 
+import dataclasses
 import json
 import os
 import pathlib
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,17 @@ import tqdm
 
 from avemo import errors
 from avemo.corpora import protocols
-from avemo.data import folds, schema
-from avemo.evaluate import page, plots, predictions, restore, table
-from avemo.metrics import classification, intervals
-from avemo.runtime import writers
+from avemo.data import labels, mixture, pipeline, targets
+from avemo.data import parts as parts_lib
+from avemo.evaluate import (
+  page,
+  predictions,
+  report,
+  restore,
+  scores,
+  summary,
+  table,
+)
 
 
 def evaluate(
@@ -34,10 +42,11 @@ def evaluate(
 
   Args:
     workdir: of a training run; `eval/<split>/` in it gets `metrics.json`,
-      `predictions.csv`, `confusion.png` and `report.html`.
+      `predictions.csv`, `confusion.png` (of emotions) and `report.html`.
     checkpoint: 'best', 'last' or a step.
     split: 'train', 'val' or 'test' of the fold.
-    data: dataset; the training run's when None, like the next two.
+    data: dataset, or what the run's mixture calls it; all that the training
+      run has when None, like the next two.
     protocol: its name.
     fold: published number of the fold.
     views: test-time views of a clip, whose probabilities are averaged; 1.
@@ -52,56 +61,126 @@ def evaluate(
   workdir = pathlib.Path(workdir)
   restored = restore.restore(workdir, checkpoint=checkpoint)
   section = restored.config['data']
-  data = data or section.get('name')
-  protocol = protocol or section.get('protocol')
-  if not data or not protocol:
-    raise errors.AvemoError(
-      f'{workdir}: converted weights know no corpus; name --data and --protocol'
-    )
-  dataset = schema.open_dataset(
-    data, data_dir or restored.config.get('data_dir')
+  parts = choose_parts(workdir, section, data, protocol, fold)
+  dataset = parts_lib.open_parts(
+    parts, data_dir or restored.config.get('data_dir')
   )
-  fold = section.get('fold', 0) if fold is None else fold
-  records = folds.find_split(dataset, protocol, fold).get(split)
+  records = parts_lib.find_split(dataset, parts, split)
+  about = describe_data(dataset, parts)
   if not len(records):
     raise errors.AvemoError(
-      f'{protocol}, fold {fold}: no {split} clips in {dataset.name}'
+      f'{about["protocol"]}, fold {about["fold"]}: no {split} clips in '
+      f'{dataset.name}'
     )
   found = predict(restored, dataset, records, views=views or 1)
   directory = workdir / 'eval' / split
-  about = {'dataset': dataset.name, 'protocol': protocol, 'fold': fold}
   keep_other_score(directory, about)
   table.write(directory / 'predictions.csv', found)
-  flaws = protocols.get(protocol).flaws
-  metrics = score(found) | {
+  metrics = summary.score(found) | {
     'split': split,
     **about,
     'views': views or 1,
     'checkpoint': restored.step,
     'chosen_by': describe_choice(restored.config, checkpoint),
-    'warnings': find_warnings(section, protocol, fold, split, flaws),
+    'warnings': [],
   }
+  for part in parts:
+    flaws = protocols.get(part.protocol).flaws
+    metrics['warnings'] += find_warnings(section, part, split, flaws)
+  metrics['warnings'] += warn_of_data(restored, dataset, metrics)
+  metrics['warnings'] = list(dict.fromkeys(metrics['warnings']))
+  if restored.derived:
+    metrics['derived'] = restored.derived
+  page.write_text(
+    directory / 'metrics.json', json.dumps(metrics, indent=1) + '\n'
+  )
+  report.write(directory, metrics, workdir)
+  print(report.summarize(metrics))
+  print(f'report: {directory / "report.html"}')
+  return metrics
+
+
+def choose_parts(
+  workdir: pathlib.Path,
+  section: Mapping[str, Any],
+  data: str | None,
+  protocol: str | None,
+  fold: int | None,
+) -> tuple[parts_lib.Part, ...]:
+  """The corpora to score on: the run's own, unless others are named.
+
+  Raises:
+    AvemoError: nothing says which, or a protocol for several corpora at once.
+  """
+  own = ()
+  if section.get('mixture') or section.get('name'):
+    own = parts_lib.read(section)
+  if data is None and protocol is None and fold is None and own:
+    return own
+  matching = [part for part in own if data in (part.key, part.name, None)]
+  if len(matching) > 1:
+    raise errors.AvemoError(
+      f'{workdir}: trained on {", ".join(part.key for part in own)}; name one '
+      'of them by --data'
+    )
+  if matching:
+    part = matching[0]
+    if fold is None:
+      fold = part.fold
+    changed = {'protocol': protocol or part.protocol, 'fold': fold}
+    return (dataclasses.replace(part, **changed),)
+  protocol = protocol or section.get('protocol')
+  if not data or not protocol:
+    raise errors.AvemoError(
+      f'{workdir}: trained on other data; name --data and --protocol'
+      if own
+      else f'{workdir}: converted weights know no corpus; name --data and '
+      '--protocol'
+    )
+  fold = section.get('fold') or 0 if fold is None else fold
+  return (parts_lib.Part(data, data, protocol, fold),)
+
+
+def describe_data(
+  dataset: Any, parts: Sequence[parts_lib.Part]
+) -> dict[str, Any]:
+  """What was scored, by which protocol and fold; of several, joined."""
+  folds = [part.fold for part in parts]
+  return {
+    'dataset': dataset.name,
+    'protocol': ' + '.join(part.protocol for part in parts),
+    'fold': folds[0] if len(parts) == 1 else folds,
+  }
+
+
+def warn_of_data(
+  restored: restore.Restored, dataset: Any, metrics: Mapping[str, Any]
+) -> list[str]:
+  """What a reader must know of the clips themselves."""
+  warnings = []
   if not restored.dataset:
-    metrics['warnings'].append(
+    warnings.append(
       'the weights were trained elsewhere, perhaps on these very clips'
     )
   elif not is_own_data(restored, dataset):
-    metrics['warnings'].append(
+    warnings.append(
       f'trained on {restored.dataset}, which may hold clips of {dataset.name}'
     )
   if metrics['num_without_input']:
-    metrics['warnings'].append(
+    warnings.append(
       f'{metrics["num_without_input"]} clips lack '
       f'{" and ".join(restored.options.use)}: nothing is said of them, and '
       'they are not scored'
     )
-  page.write_text(
-    directory / 'metrics.json', json.dumps(metrics, indent=1) + '\n'
-  )
-  report(directory, metrics, workdir)
-  print(summarize(metrics))
-  print(f'report: {directory / "report.html"}')
-  return metrics
+  for task in restored.tasks:
+    if scores.NAMES[task][0] not in metrics:
+      warnings.append(f'{task}: no labels here, and not scored')
+  for task, name in restored.derived.items():
+    warnings.append(
+      f'{task}: learned in part from values derived from emotions by {name}, '
+      'which are no ground truth; scored against labels alone'
+    )
+  return warnings
 
 
 def predict(
@@ -111,73 +190,72 @@ def predict(
 
   Classes that the dataset's corpus does not annotate get probability 0.
   """
-  section = restored.config['data']
+  section, space = restored.config['data'], restored.labels
   # A multiple of the devices, whatever machine the training run had.
   devices = restored.mesh.size
   size = -(-section['batch_size'] // devices) * devices
+  every = section.get('every', 1.0)
+  looks = pipeline.list_looks(
+    dataset,
+    records,
+    targets.make_table(dataset, space, tasks=restored.tasks),
+    options=restored.options,
+    views=views,
+    every=every,
+  )
   with tqdm.tqdm(
-    total=len(records) * views, unit='view', desc='predicting', disable=None
+    total=len(looks), unit='view', desc='predicting', disable=None
   ) as bar:
     found = predictions.predict_records(
       predictions.make_predict_step(restored.model, restored.mesh),
       restored.variables,
       dataset,
       records,
-      restored.labels,
+      space,
+      tasks=restored.tasks,
       options=restored.options,
       batch_size=size,
       mesh=restored.mesh,
       views=views,
+      every=every,
       workers=section.get('workers', 0),
       progress=bar.update,
     )
-  names = restored.labels.names
-  index = dataset.index
+  return make_rows(found, dataset, space.names, restored.tasks)
+
+
+def make_rows(
+  found: predictions.RecordPredictions,
+  dataset: Any,
+  names: tuple[str, ...],
+  tasks: Sequence[str],
+) -> table.Predictions:
+  """The table of what was said."""
+  index, record = dataset.index, found.record
+  keys = np.array(mixture.list_keys(dataset))
+  corpus = list(keys[mixture.find_parts(dataset, record)])
+  has_emotions = labels.EMOTION in tasks
   return table.Predictions(
-    classes=names,
-    clip_id=[str(index['clip_id'][r]) for r in records],
-    segment=np.asarray(index['segment'])[records],
-    speaker=[str(index['speaker'][r]) for r in records],
-    label=[names[e] if e >= 0 else '' for e in found.emotion],
+    classes=names if has_emotions else (),
+    clip_id=[str(word) for word in index['clip_id'][record]],
+    segment=np.asarray(index['segment'])[record],
+    speaker=[str(word) for word in index['speaker'][record]],
+    label=[names[e] if e >= 0 and has_emotions else '' for e in found.emotion],
     probabilities=found.probabilities,
+    frame=found.frame,
+    corpus=[str(key) for key in corpus] if len(keys) > 1 else None,
+    values=found.values,
+    truth=found.truth,
   )
-
-
-def score(found: table.Predictions) -> dict[str, Any]:
-  """Metrics of a table of predictions, with intervals by speaker.
-
-  Clips without a label count in `num_unlabelled` alone, and those that lack
-  every modality in use in `num_without_input`.
-  """
-  index = {name: number for number, name in enumerate(found.classes)}
-  label = np.array([index.get(label, -1) for label in found.label])
-  prediction = np.array([index.get(name, -1) for name in found.prediction])
-  truth = np.where(prediction < 0, -1, label)
-  counts = classification.confusion(truth, prediction, len(found.classes))
-  metrics = classification.summarize(counts, found.classes)
-  # The counts stand under `confusion`, their order under `labels`.
-  metrics['confusion'] = counts.tolist()
-  metrics['labels'] = list(found.classes)
-  metrics['num_unlabelled'] = int((label < 0).sum())
-  metrics['num_without_input'] = int((prediction < 0).sum())
-  speakers = {s for s, t in zip(found.speaker, truth, strict=True) if t >= 0}
-  metrics['num_speakers'] = len(speakers)
-  bounds = intervals.classification_intervals(
-    truth, prediction, found.speaker, len(found.classes)
-  )
-  metrics['intervals'] = bounds and {
-    name: [interval.low, interval.high] for name, interval in bounds.items()
-  }
-  if bounds is None:
-    metrics['intervals_note'] = (
-      f'no intervals: {len(speakers)} speakers, 8 are needed'
-    )
-  return metrics
 
 
 def is_own_data(restored: restore.Restored, dataset: Any) -> bool:
-  """Whether a dataset is the one that the run was trained on."""
-  return restored.dataset_sha256 == schema.identify(dataset)
+  """Whether a dataset is the one that the run was trained on, or one of."""
+  own = {
+    restored.dataset_sha256,
+    *(p['dataset_sha256'] for p in restored.parts),
+  }
+  return mixture.identify(dataset) in own
 
 
 def keep_other_score(directory: pathlib.Path, about: Mapping[str, Any]) -> None:
@@ -201,7 +279,7 @@ def keep_other_score(directory: pathlib.Path, about: Mapping[str, Any]) -> None:
 
 def describe_choice(config: dict[str, Any], checkpoint: str | int) -> str:
   """In words, how the checkpoint came to be the one that is scored."""
-  if 'protocol' not in config['data']:
+  if not config['data'].get('protocol') and not config['data'].get('mixture'):
     return 'nobody: the weights are converted'
   if checkpoint != 'best':
     return 'the last step' if checkpoint == 'last' else 'named by the user'
@@ -212,87 +290,20 @@ def describe_choice(config: dict[str, Any], checkpoint: str | int) -> str:
 
 def find_warnings(
   section: dict[str, Any],
-  protocol: str,
-  fold: int,
+  part: parts_lib.Part,
   split: str,
   flaws: tuple[str, ...],
 ) -> list[str]:
   """What a reader must know before believing the score."""
-  warnings = [f'{protocol}: {flaw}' for flaw in flaws]
+  warnings = [f'{part.protocol}: {flaw}' for flaw in flaws]
   if split != 'test':
     warnings.append(f'these are {split} clips, not unseen ones')
-  own = section.get('protocol'), section.get('fold', 0)
-  if own[0] and (protocol, fold) != own:
+  if not section.get('mixture') and not section.get('protocol'):
+    return warnings
+  own = [(p.protocol, p.fold) for p in parts_lib.read(section)]
+  if (part.protocol, part.fold) not in own:
+    trained = '; '.join(f'{protocol}, fold {fold}' for protocol, fold in own)
     warnings.append(
-      f'trained under {section["protocol"]}, fold {section.get("fold", 0)}: '
-      'the clips scored here may have been trained on'
+      f'trained under {trained}: the clips scored here may have been trained on'
     )
   return warnings
-
-
-def summarize(metrics: dict[str, Any]) -> str:
-  """The main figures as lines of text."""
-  lines = []
-  for name in ('uar', 'war', 'f1_macro'):
-    line = f'{name:8s} {metrics[name]:.4f}'
-    if metrics['intervals']:
-      low, high = metrics['intervals'][name]
-      line += f'  (95 % by speaker: {low:.4f} to {high:.4f})'
-    lines.append(line)
-  lines.append(
-    f'{metrics["num_examples"]} {metrics["split"]} clips of '
-    f'{metrics["num_speakers"]} speakers; step {metrics["checkpoint"]}, '
-    f'chosen by {metrics["chosen_by"]}'
-  )
-  if metrics['intervals'] is None:
-    lines.append(metrics['intervals_note'])
-  lines += [f'warning: {warning}' for warning in metrics['warnings']]
-  return '\n'.join(lines)
-
-
-def report(
-  directory: pathlib.Path, metrics: dict[str, Any], workdir: pathlib.Path
-) -> None:
-  """Writes `confusion.png` and `report.html`."""
-  png = plots.plot_confusion(metrics['confusion'], metrics['labels'])
-  page.write_bytes(directory / 'confusion.png', png)
-  show = lambda value: '' if value is None else f'{value:.3f}'
-  classes = page.Table(
-    ['class', 'clips', 'recall', 'precision', 'F1'],
-    [
-      [
-        name,
-        str(metrics['support'][name]),
-        *(show(metrics[m][name]) for m in ('recall', 'precision', 'f1')),
-      ]
-      for name in metrics['labels']
-    ],
-  )
-  curves = read_curves(workdir / 'metrics.jsonl')
-  sections = [
-    page.Section('Scores', text=summarize(metrics).splitlines()),
-    page.Section('By class', table=classes),
-    page.Section('Confusion', figures=[page.Figure(png, 'rows: true class')]),
-  ]
-  if curves:
-    sections.append(
-      page.Section('Training', figures=[page.Figure(plots.plot_curves(curves))])
-    )
-  page.write_page(
-    directory / 'report.html',
-    f'{metrics["protocol"]}, fold {metrics["fold"]}, {metrics["split"]}',
-    sections,
-    lead=f'{metrics["dataset"]}, checkpoint of step {metrics["checkpoint"]}',
-  )
-
-
-def read_curves(path: pathlib.Path) -> dict[str, tuple[list, list]]:
-  """The curves worth a look out of `metrics.jsonl`; none without the file."""
-  curves: dict[str, tuple[list, list]] = {}
-  for row in writers.read_lines(path):
-    for name in ('train/loss', 'val/loss', 'val/uar'):
-      if row.get(name) is not None:
-        x, y = curves.setdefault(name, ([], []))
-        x.append(row['step'])
-        y.append(row[name])
-  return curves

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from avemo.metrics import classification, regression
+from avemo.metrics import action_units, classification, regression
 
 # Percentiles over fewer speakers say little, and are left out.
 MIN_SPEAKERS = 8
@@ -121,3 +121,56 @@ def ccc_interval(
   sums = regression.moments(truth, prediction, groups, num_groups)
   intervals = bootstrap(sums, {'ccc': regression.ccc_of_moments}, **options)
   return intervals and intervals['ccc']
+
+
+def ccc_intervals(
+  truth: np.ndarray,
+  prediction: np.ndarray,
+  speakers: Sequence[str],
+  names: Sequence[str],
+  *,
+  mean: str | None = None,
+  **options,
+) -> dict[str, Interval] | None:
+  """Intervals of the CCC of several values, and of their mean.
+
+  Args:
+    truth: floats `[N, K]`; NaN: no label, left out.
+    prediction: floats `[N, K]`.
+    speakers: `[N]`.
+    names: of the K intervals.
+    mean: name of that of the mean; None leaves it out.
+    **options: those of `bootstrap`.
+
+  Returns:
+    name → Interval, or None with too few speakers.
+  """
+  groups, num_groups = _group(speakers, ~np.isnan(truth).all(1))
+  sums = np.stack(
+    [
+      regression.moments(truth[:, k], prediction[:, k], groups, num_groups)
+      for k in range(len(names))
+    ],
+    axis=1,
+  )
+  compute = regression.ccc_of_moments
+  statistics = {
+    name: lambda sums, place=place: compute(sums[..., place, :])
+    for place, name in enumerate(names)
+  }
+  if mean:
+    statistics[mean] = lambda sums: compute(sums).mean(-1)
+  return bootstrap(sums, statistics, **options)
+
+
+def action_unit_interval(
+  truth: np.ndarray,
+  prediction: np.ndarray,
+  speakers: Sequence[str],
+  **options,
+) -> Interval | None:
+  """The interval of the mean F1; see `action_units` and `bootstrap`."""
+  groups, num_groups = _group(speakers, ~np.isnan(truth).all(1))
+  sums = action_units.counts(truth, prediction, groups, num_groups)
+  found = bootstrap(sums, {'f1': action_units.f1_mean}, **options)
+  return found and found['f1']

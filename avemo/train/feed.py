@@ -9,11 +9,11 @@ import jax
 import numpy as np
 
 from avemo import errors
-from avemo.data import folds, labels, pipeline, schema, targets
+from avemo.data import labels, pipeline, targets
 from avemo.data import mixture as mixture_lib
+from avemo.data import parts as parts_lib
 from avemo.data.clips import ClipOptions
 from avemo.runtime import mesh as mesh_lib
-from avemo.train import settings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,108 +134,6 @@ class Feed:
     return known, present
 
 
-@dataclasses.dataclass(frozen=True)
-class Part:
-  """One corpus of a config.
-
-  Attributes:
-    key: what the config calls it.
-    name: of the dataset.
-    protocol: of its folds.
-    fold: published number.
-    weight: its share in the examples, in proportion to the others'; None is as
-      many as it has records, for all parts or for none.
-  """
-
-  key: str
-  name: str
-  protocol: str
-  fold: int = 0
-  weight: float | None = None
-
-
-def read_parts(data: Mapping[str, Any]) -> tuple[Part, ...]:
-  """The corpora that a config's section `data` names.
-
-  Raises:
-    AvemoError: neither one nor several, or both; an unknown key; no protocol;
-      a weight below 0, or weights of some parts alone.
-  """
-  several = data.get('mixture') or {}
-  if not several:
-    for key in ('name', 'protocol'):
-      if not data.get(key):
-        raise errors.AvemoError(f"config: 'data.{key}' is missing")
-    name = data['name']
-    fold = data.get('fold') or 0
-    return (Part(name, name, data['protocol'], fold),)
-  for key in ('name', 'protocol', 'fold'):
-    if data.get(key) is not None:
-      raise errors.AvemoError(
-        f'config: data.mixture names the corpora: leave data.{key} out'
-      )
-  parts = []
-  known = [f.name for f in dataclasses.fields(Part)]
-  known.remove('key')
-  for key, section in several.items():
-    settings.check_keys(f'data.mixture.{key}', section, known)
-    section = {'name': f'{key}{schema.SUFFIX}'} | dict(section)
-    if not section.get('protocol'):
-      raise errors.AvemoError(
-        f"config: 'data.mixture.{key}.protocol' is missing"
-      )
-    parts.append(Part(key, **section))
-  weights = [part.weight for part in parts]
-  if any(w is not None for w in weights):
-    if any(w is None or not w >= 0 for w in weights) or not sum(weights) > 0:
-      raise errors.AvemoError(
-        'config: data.mixture: set the weight of every corpus, at least 0, '
-        'and of one above 0; or of none'
-      )
-  return tuple(parts)
-
-
-def open_parts(
-  parts: Sequence[Part], data_dir: str | os.PathLike | None
-) -> Any:
-  """The dataset of the parts, a mixture where there are several."""
-  opened = tuple(schema.open_dataset(part.name, data_dir) for part in parts)
-  if len(opened) == 1:
-    return opened[0]
-  return mixture_lib.Mixture(tuple(part.key for part in parts), opened)
-
-
-def divide(
-  dataset: Any, parts: Sequence[Part], *, refit: bool = False
-) -> tuple[np.ndarray, np.ndarray]:
-  """Training and validation records, each part's by its own protocol.
-
-  Raises:
-    AvemoError: the folds do not fit, or there is nothing to choose on.
-  """
-  offsets, train, val = mixture_lib.find_offsets(dataset), [], []
-  opened = mixture_lib.list_parts(dataset)
-  for part, one, offset in zip(parts, opened, offsets, strict=False):
-    split = folds.find_split(one, part.protocol, part.fold)
-    if refit and np.intersect1d(split.val, split.test).size:
-      raise errors.AvemoError(
-        f'{part.protocol}: its validation clips are its test clips, which '
-        'data.refit=True would train on; use the nested protocol'
-      )
-    if refit:
-      train.append(offset + np.sort(np.concatenate([split.train, split.val])))
-      continue
-    if not len(split.val):
-      raise errors.AvemoError(
-        f'{part.protocol}, fold {part.fold}: no validation clips here to '
-        'choose on; set data.refit=True to train without'
-      )
-    train.append(offset + split.train)
-    val.append(offset + split.val)
-  none = np.zeros(0, np.int64)
-  return np.concatenate(train), np.concatenate([none, *val])
-
-
 def make_feed(
   mesh: jax.sharding.Mesh,
   dataset: Any | None = None,
@@ -272,7 +170,8 @@ def make_feed(
     name: of the dataset.
     protocol: of its folds.
     fold: published number.
-    mixture: several corpora instead, by what they are called; see `Part`.
+    mixture: several corpora instead, by what they are called; see
+      `parts.Part`.
     label_map: emotions that count as another, by word.
     batch_size: B over all hosts.
     workers: processes that decode on each host.
@@ -288,12 +187,11 @@ def make_feed(
   Raises:
     AvemoError: the data is not there or does not fit.
   """
-  parts = read_parts(
-    {'name': name, 'protocol': protocol, 'fold': fold, 'mixture': mixture}
-  )
+  section = {'name': name, 'protocol': protocol, 'fold': fold}
+  parts = parts_lib.read(section | {'mixture': mixture})
   if dataset is None:
-    dataset = open_parts(parts, data_dir)
-  train, val = divide(dataset, parts, refit=refit)
+    dataset = parts_lib.open_parts(parts, data_dir)
+  train, val = parts_lib.divide(dataset, parts, refit=refit)
   mesh_lib.check_batch_size(batch_size, mesh)
   weights = tuple(part.weight for part in parts)
   feed = Feed(

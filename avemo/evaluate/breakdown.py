@@ -1,0 +1,82 @@
+"""Metrics speaker by speaker: who is understood worst stands first."""
+
+from typing import Any
+
+import numpy as np
+
+from avemo.data import labels
+from avemo.evaluate import scores
+from avemo.evaluate.table import Predictions
+from avemo.metrics import action_units, classification, regression
+
+# By which speakers are ordered: the first that there is.
+MAIN = ('uar', 'ccc_mean', 'ccc_dominance', 'f1_au')
+
+
+def name_speakers(found: Predictions) -> np.ndarray:
+  """Names [M] that are different in different corpora."""
+  if found.corpus is None:
+    return np.asarray(found.speaker, str)
+  pairs = zip(found.corpus, found.speaker, strict=True)
+  return np.array([f'{corpus}/{speaker}' for corpus, speaker in pairs], str)
+
+
+def by_speaker(found: Predictions) -> list[dict[str, Any]]:
+  """The metrics of each speaker, the worst first.
+
+  Returns:
+    Dicts of `speaker`, `num_examples` and the metrics of the tasks that the
+    speaker has labels of; `corpus` where there are several. Rows whose corpus
+    names no speaker are left out.
+  """
+  if not len(found.clip_id):
+    return []
+  speakers = name_speakers(found)
+  names, first, groups = np.unique(
+    speakers, return_index=True, return_inverse=True
+  )
+  count, labelled = len(names), np.zeros(len(speakers), bool)
+  columns = {}
+  if found.classes:
+    index = {name: number for number, name in enumerate(found.classes)}
+    prediction = np.array([index.get(n, -1) for n in found.prediction], int)
+    truth = np.array([index.get(name, -1) for name in found.label], int)
+    truth[prediction < 0] = -1
+    labelled |= truth >= 0
+    counts = classification.confusions(
+      truth, prediction, groups, count, len(found.classes)
+    )
+    columns |= {n: f(counts) for n, f in classification.METRICS.items()}
+  for task in found.truth:
+    truth, given = scores.pick(found.truth, found.values, task)
+    labelled |= ~np.isnan(truth).all(1)
+    if task == labels.ACTION_UNITS:
+      sums = scores.count_units(found.truth, found.values, groups, count)
+      columns['f1_au'] = action_units.f1_mean(sums)
+      continue
+    for place, name in enumerate(labels.VALUES[task]):
+      sums = regression.moments(truth[:, place], given[:, place], groups, count)
+      columns[f'ccc_{name}'] = regression.ccc_of_moments(sums)
+    if 'ccc_valence' in columns:
+      pair = columns['ccc_valence'], columns['ccc_arousal']
+      columns['ccc_mean'] = np.mean(pair, axis=0)
+  sizes = np.bincount(groups[labelled], minlength=count)
+  main = next((name for name in MAIN if name in columns), None)
+  rows = []
+  for number, place in enumerate(first):
+    if not sizes[number] or not found.speaker[place]:
+      continue
+    row = {'speaker': found.speaker[place]}
+    if found.corpus is not None:
+      row['corpus'] = found.corpus[place]
+    row['num_examples'] = int(sizes[number])
+    rows.append(
+      row
+      | {
+        name: float(values[number])
+        for name, values in columns.items()
+        if not np.isnan(values[number])
+      }
+    )
+  # Of equal ones the first by name; those without the metric last.
+  return sorted(rows, key=lambda row: row.get(main, np.inf))
