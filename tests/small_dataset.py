@@ -85,6 +85,7 @@ def make_dataset(made, emotions=EMOTIONS, **columns):
     'num_frames': np.array([clip.frames for clip in made]),
     'num_faces': np.array([clip.frames * clip.faces for clip in made]),
     'num_samples': np.array([clip.samples for clip in made]),
+    'duration': np.array([max(c.frames / FPS, c.samples / 16e3) for c in made]),
     'emotion': np.array([clip.emotion for clip in made]),
   }
   return types.SimpleNamespace(

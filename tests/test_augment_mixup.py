@@ -190,3 +190,39 @@ def test_features_are_blended_as_their_targets():
 def test_features_and_inputs_are_not_both_mixed():
   with pytest.raises(errors.AvemoError, match='neither mixup nor cutmix'):
     mixup.mix(KEY, make_batch(), {'feature_mixup': {}, 'mixup': {}})
+
+
+@pytest.mark.parametrize(
+  'function', (mixup.mixup, mixup.cutmix, mixup.feature_mixup)
+)
+def test_values_are_mixed_by_the_share_of_the_target(function):
+  batch = make_batch()
+  batch['x'] = np.arange(B, dtype=np.float32)[:, None] / 16
+  batch['x_mask'] = np.arange(B)[:, None] % 4 != 0
+  batch['x'][~batch['x_mask']] = 0
+  batch['target'][11] = 0  # A value, and no emotion to mix.
+  out = apply(function, batch)
+  mixed = find_mixed(out, batch)
+  assert mixed[:11].any() and not mixed[11]
+  known = out['x_mask'][:, 0]
+  # Known where both are; and then the mean is the target's mean.
+  assert not (known & ~batch['x_mask'][:, 0]).any()
+  expected = (out['target'] * np.arange(C)).sum(-1) / 16
+  rows = known & (np.arange(B) != 11)
+  np.testing.assert_allclose(out['x'][rows, 0], expected[rows], atol=1e-5)
+  assert not out['x'][~known].any()
+  parts = (out['target'] > 0) | np.eye(B, dtype=bool)
+  unknown = ~batch['x_mask'][:, 0]
+  np.testing.assert_array_equal(known[:11], ~(parts[:11] & unknown[:C]).any(-1))
+
+
+def test_values_alone_are_labels_enough_to_mix():
+  batch = make_batch()
+  batch['target'][:] = 0
+  batch['x'] = np.arange(B, dtype=np.float32)[:, None] / 16
+  batch['x_mask'] = np.ones((B, 1), bool)
+  out = apply(mixup.mixup, batch)
+  np.testing.assert_allclose(
+    out['x'][:, 0], out['frames'].mean((1, 2, 3, 4)), atol=1e-5
+  )
+  assert (out['x'] != batch['x']).any() and not out['target'].any()

@@ -134,12 +134,11 @@ def test_a_finished_run_is_left_as_it_is(tmp_path, unbroken):
 @contextlib.contextmanager
 def start(workdir):
   command = [sys.executable, str(HERE / 'small_run.py'), str(workdir)]
-  path = os.pathsep.join([str(HERE), str(HERE.parent)])
   process = subprocess.Popen(
     [*command, str(LONG)],
     stdout=subprocess.PIPE,
     text=True,
-    env=os.environ | {'PYTHONPATH': path},
+    env=small_run.make_environment(),
   )
   try:
     yield process

@@ -266,9 +266,12 @@ class Loop:
       )
       metrics = score(found, feed)
     self._log(step, 'val', metrics)
+    # Of single corpora the file has all, and a line one figure.
+    chosen = run.choice.metric.rpartition('/')[2]
+    shown = [n for n in metrics if n.partition('/')[2] in ('', chosen)]
     say(
       f'step {step}/{run.steps}: '
-      + ', '.join(f'{name} {value:.4f}' for name, value in metrics.items())
+      + ', '.join(f'{name} {metrics[name]:.4f}' for name in shown)
     )
     return {f'val/{name}': value for name, value in metrics.items()}
 
