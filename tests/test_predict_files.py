@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from avemo import errors
+from avemo.data import labels
 from avemo.media import decode, encode
 from avemo.predict import predictor
 
@@ -280,6 +281,24 @@ def test_sound_from_a_file_of_its_own(sources, tmp_path):
   assert any('hears sound alone' in state for state in whole['states'])
   unmade = predict(loaded, [sources['mute']], tmp_path, audio=sources['text'])
   assert unmade.failed == 1 and str(sources['text']) in unmade.lines[0]
+
+
+def test_a_model_without_emotions_gives_its_values(sources, tmp_path):
+  heads = ('valence_arousal', 'action_units')
+  loaded = films.make_loaded(use=('audio',), heads=heads)
+  made = predict(loaded, [sources['mute']], tmp_path, audio=sources['a/x'])
+  assert not made.failed
+  rows = read_rows(tmp_path / 'mute.csv')
+  units = [name for name in rows[0] if name.startswith('au_')]
+  assert units == list(labels.VALUES['action_units'])
+  assert not [name for name in rows[0] if name.startswith('p_')]
+  for row in rows:
+    assert row['emotion'] == '' and -1 < float(row['valence']) < 1
+    assert all(0 < float(row[name]) < 1 for name in units)
+  text = (tmp_path / 'mute.html').read_text()
+  assert 'Valence and arousal' in text
+  whole = json.loads((tmp_path / 'mute.json').read_text())
+  assert not any('nothing to go by' in state for state in whole['states'])
 
 
 # ------------------------------------------------------------------ options

@@ -142,10 +142,14 @@ def make_row(number: int, record: Mapping[str, Any]) -> dict[str, Any]:
   row |= {name: _to_value(record[name]) for name in _COPIED}
   row |= {
     # Of the sound alone: copies of it are found under other names and labels.
-    'audio_sha256': hashlib.sha256(speech).hexdigest() if speech else '',
+    # Silence is no copy of another one.
+    'audio_sha256': hashlib.sha256(speech).hexdigest()
+    if speech.strip(b'\0')
+    else '',
     'num_frames': np.int32(len(record['frames'])),
     'num_faces': np.int32(np.count_nonzero(record['face'])),
     'num_samples': np.int32(num_samples),
+    **_count_labels(record),
     'duration': np.float32(max(shown, num_samples / SAMPLE_RATE)),
   }
   row |= count_frame_labels(record)
@@ -153,23 +157,35 @@ def make_row(number: int, record: Mapping[str, Any]) -> dict[str, Any]:
   return row | {name: _to_value(record[name]) for name in others}
 
 
+def _count_labels(record) -> dict[str, np.int32]:
+  """How many frames have each label; valence counts with arousal alone."""
+  affect = np.asarray(record['frame_valence']) + record['frame_arousal']
+  known = {
+    'num_affect_labels': np.isfinite(affect),
+    'num_expression_labels': np.asarray(record['frame_expression']) >= 0,
+    # All of a frame's units or none, as they are scored.
+    'num_action_unit_labels': np.isfinite(record['frame_action_units']).all(1),
+  }
+  return {
+    name: np.int32(np.count_nonzero(mask)) for name, mask in known.items()
+  }
+
+
 # Expressions by frame that are counted by class; ABAW has as many.
 NUM_EXPRESSIONS = 8
 
 
 def count_frame_labels(record: Mapping[str, Any]) -> dict[str, Any]:
-  """How many frames are labelled with what, and a hash of the labels.
+  """Which labels the frames have, and a hash of them.
 
   Args:
     record: as stored.
 
   Returns:
-    `frame_valence_arousal_known`: frames with both; `frame_expression_known`
-    [8]: by class; `frame_action_units_known` [12], and of these those with
-    the unit present, `frame_action_units_present` [12]; `frame_labels_sha256`,
-    '' without any.
+    How many frames have each expression, `frame_expression_counts` [8]; each
+    unit labelled, `frame_action_units_known` [12], and present,
+    `frame_action_units_present` [12]; `frame_labels_sha256`, '' without any.
   """
-  pair = np.stack([record['frame_valence'], record['frame_arousal']])
   expression = np.asarray(record['frame_expression'])
   expression = expression[expression >= 0]
   if expression.size and expression.max() >= NUM_EXPRESSIONS:
@@ -182,8 +198,7 @@ def count_frame_labels(record: Mapping[str, Any]) -> dict[str, Any]:
   stored = [np.asarray(record[f'frame_{name}']) for name in columns]
   digest = hashlib.sha256(b''.join(array.tobytes() for array in stored))
   counts = {
-    'valence_arousal_known': (~np.isnan(pair)).all(0).sum(),
-    'expression_known': np.bincount(expression, minlength=NUM_EXPRESSIONS),
+    'expression_counts': np.bincount(expression, minlength=NUM_EXPRESSIONS),
     'action_units_known': (~np.isnan(units)).sum(0),
     'action_units_present': (units > 0.5).sum(0),
   }

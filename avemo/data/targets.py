@@ -18,8 +18,8 @@ from avemo.data.labels import LabelSpace
 # Columns of the index that count labels by frame.
 _KNOWN = types.MappingProxyType(
   {
-    labels.EMOTION: 'frame_expression_known',
-    'valence_arousal': 'frame_valence_arousal_known',
+    labels.EMOTION: 'num_expression_labels',
+    'valence_arousal': 'num_affect_labels',
     labels.ACTION_UNITS: 'frame_action_units_known',
   }
 )
@@ -33,7 +33,7 @@ class Table:
     tasks: what is learned, out of `labels.TASKS`.
     emotion: int32 [N], -1 without a label.
     target: float32 [N, C], shares of the classes; 0 without a label.
-    class_mask: bool [N, C], the classes that the row's corpus annotates.
+    class_mask: bool [N, C], the classes that a row could have.
     values: by task, float32 [N, K]; NaN without a label.
     frames: by task, int64 [N], how many frames of the row have a label; -1
       where the label is the whole clip's.
@@ -146,7 +146,7 @@ def _make_part(part, space, tasks, soft_labels, derive):
     tasks=tuple(tasks),
     emotion=emotion,
     target=target,
-    class_mask=np.tile(space.class_mask(part.emotions), (len(emotion), 1)),
+    class_mask=space.class_masks(part),
     values=values,
     frames={task: count_frames(part, task) for task in tasks},
     part=np.zeros(len(emotion), np.int64),

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from avemo.data import labels
 from avemo.data.clips import ClipOptions
 from avemo.data.labels import LabelSpace
 from avemo.metrics import smoothing
@@ -52,8 +53,11 @@ class Estimate:
     track: the person's number, None without a face.
     box: float32 [4], x, y, width, height in pixels, None without a face.
     sound: 'own', 'shared' or 'none'.
-    probabilities: float64 [C], NaN where there was nothing to go by.
+    probabilities: float64 [C], NaN where there was nothing to go by; of a
+      model without emotions C is 0.
     valence_arousal: float64 [2], NaN where unknown.
+    action_units: float64 [K], probabilities; NaN where there was nothing to
+      go by; of a model without them K is 0.
   """
 
   time: float
@@ -62,25 +66,39 @@ class Estimate:
   sound: str
   probabilities: np.ndarray
   valence_arousal: np.ndarray
+  action_units: np.ndarray = dataclasses.field(
+    default_factory=lambda: np.zeros(0)
+  )
 
   @property
   def is_known(self) -> bool:
-    return not np.isnan(self.probabilities).any()
+    """Whether there was anything to go by."""
+    said = self.probabilities, self.valence_arousal, self.action_units
+    return not np.isnan(np.concatenate(said)).all()
 
   def emotion(self, classes: Sequence[str]) -> str:
     """The most probable class; empty where there is none."""
-    return classes[int(self.probabilities.argmax())] if self.is_known else ''
+    if not len(self.probabilities) or np.isnan(self.probabilities).any():
+      return ''
+    return classes[int(self.probabilities.argmax())]
 
 
 class Estimator:
   """A model, compiled once for all files.
 
   Attributes:
-    classes: C names, in the order of the head.
+    classes: C names, in the order of the head; none without emotions.
   """
 
   def __init__(self, loaded: Loaded):
+    heads = loaded.model.heads
     kept = np.flatnonzero(loaded.labels.class_mask(loaded.emotions))
+    kept = kept if labels.EMOTION in heads else kept[:0]
+    self._sizes = {
+      'probabilities': len(kept),
+      'valence_arousal': 2,
+      'action_units': len(labels.UNITS) * (labels.ACTION_UNITS in heads),
+    }
     self.classes = tuple(loaded.labels.names[place] for place in kept)
     self._mesh = loaded.mesh
     self._batch_size = -(-BATCH_SIZE // self._mesh.size) * self._mesh.size
@@ -96,6 +114,9 @@ class Estimator:
         found['probabilities'] = jax.nn.softmax(logits)
       if 'valence_arousal' in outputs:
         found['valence_arousal'] = outputs['valence_arousal']
+      if 'action_units' in outputs:
+        logits = outputs['action_units'].astype(jnp.float32)
+        found['action_units'] = jax.nn.sigmoid(logits)
       return found
 
     self._apply = jax.jit(apply, out_shardings=mesh_lib.replicated(self._mesh))
@@ -119,11 +140,7 @@ class Estimator:
     for row, window in enumerate(batch):
       given = window.clip['has_video'] or window.clip['has_audio']
       values = {
-        name: np.full(size, np.nan)
-        for name, size in (
-          ('probabilities', len(self.classes)),
-          ('valence_arousal', 2),
-        )
+        name: np.full(size, np.nan) for name, size in self._sizes.items()
       }
       if given:
         values |= {k: np.float64(v[row]) for k, v in outputs.items()}
@@ -150,13 +167,17 @@ def smooth(
     probabilities = smoothing.smooth_probabilities(
       times, np.stack([e.probabilities for e in group]), kind, seconds
     )
-    values = smoothing.smooth(
-      times, np.stack([e.valence_arousal for e in group]), kind, seconds
+    values, units = (
+      smoothing.smooth(
+        times, np.stack([getattr(e, name) for e in group]), kind, seconds
+      )
+      for name in ('valence_arousal', 'action_units')
     )
     for row, place in enumerate(places):
       smoothed[place] = dataclasses.replace(
         estimates[place],
         probabilities=probabilities[row],
         valence_arousal=values[row],
+        action_units=units[row],
       )
   return smoothed

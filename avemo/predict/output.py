@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from avemo.data import labels
 from avemo.evaluate import page
 from avemo.predict import estimate, timeline
 
@@ -69,6 +70,13 @@ def make_rows(reading: Reading) -> list[dict[str, Any]]:
           ('valence', 'arousal'), one.valence_arousal, strict=True
         )
       }
+      | {
+        name: read_number(value)
+        # Without that head there are none.
+        for name, value in zip(
+          labels.VALUES[labels.ACTION_UNITS], one.action_units, strict=False
+        )
+      }
     )
   return rows
 
@@ -123,7 +131,7 @@ def write_html(
     film: name of the labelled film beside the page, None without one.
   """
   tracks = {one.track for one in reading.estimates}
-  caption = 'Probability of each emotion over time'
+  caption = f'{timeline.name_series(reading.classes)} over time'
   if len(tracks) > timeline.MAX_PANELS:
     caption += (
       f'; {timeline.MAX_PANELS} of {len(tracks)} faces, those seen longest'

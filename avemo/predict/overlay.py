@@ -4,6 +4,8 @@ import bisect
 import collections
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from avemo.media import decode, render
 from avemo.predict import estimate, people
 
@@ -31,7 +33,7 @@ def make_draw_at(
       label = f'no face: {label}' if label else 'no face'
     elif len(film.people) > 1:
       label = f'{track}: {label}' if label else f'{track}'
-    known = nearest is not None and nearest.is_known
+    known = nearest is not None and bool(nearest.emotion(classes))
     return render.Overlay(
       box,
       label,
@@ -63,7 +65,11 @@ def find_nearest(
 
 
 def describe(one: estimate.Estimate, classes: Sequence[str]) -> str:
-  """The emotion and its probability; empty where there is none."""
-  if not one.is_known:
+  """The emotion and its probability; without emotions valence and arousal."""
+  emotion = one.emotion(classes)
+  if emotion:
+    return f'{emotion} {one.probabilities.max():.0%}'
+  if classes or np.isnan(one.valence_arousal).any():
     return ''
-  return f'{one.emotion(classes)} {one.probabilities.max():.0%}'
+  valence, arousal = one.valence_arousal
+  return f'valence {valence:+.2f} arousal {arousal:+.2f}'

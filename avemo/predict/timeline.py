@@ -6,6 +6,7 @@ import matplotlib
 import numpy as np
 from matplotlib import figure as figures
 
+from avemo.data import labels
 from avemo.evaluate import plots
 from avemo.predict import estimate
 
@@ -19,6 +20,8 @@ def plot_timeline(
   duration: float,
 ) -> bytes:
   """Lines of the classes over time, a panel a person; one for nobody.
+
+  Without classes they are those of valence and arousal, or of action units.
 
   Args:
     estimates: in the order of time.
@@ -34,8 +37,9 @@ def plot_timeline(
   colours = matplotlib.colormaps['tab10'].colors
   for track, axes in zip(tracks, panels, strict=True):
     group = [one for one in estimates if one.track == track]
-    times, values = break_lines(group, every)
-    for column, name in enumerate(classes):
+    names, series, least = choose_series(group, classes)
+    times, values = break_lines(group, series, every)
+    for column, name in enumerate(names):
       axes.plot(
         times,
         values[:, column],
@@ -46,8 +50,8 @@ def plot_timeline(
         label=name,
       )
     axes.set_title(name_panel(track, tracks), fontsize=10, loc='left')
-    axes.set_ylim(-0.03, 1.03)
-    axes.set_ylabel('probability')
+    axes.set_ylim(least - 0.03, 1.03)
+    axes.set_ylabel('value' if least < 0 else 'probability')
     axes.grid(alpha=0.3)
   panels[-1].set_xlim(0, max(duration, 1e-3))
   panels[-1].set_xlabel('time in s')
@@ -81,15 +85,34 @@ def find_distance(estimates: Sequence[estimate.Estimate]) -> float:
   return float(np.diff(times).min()) if len(times) > 1 else 1.0
 
 
+def name_series(classes: Sequence[str]) -> str:
+  """What is shown, in words."""
+  if classes:
+    return 'Probability of each emotion'
+  return 'Valence and arousal, or probability of each action unit,'
+
+
+def choose_series(
+  group: Sequence[estimate.Estimate], classes: Sequence[str]
+) -> tuple[Sequence[str], np.ndarray, float]:
+  """Names, values [M, K] and the least value of what is shown."""
+  if classes:
+    return classes, np.stack([one.probabilities for one in group]), 0.0
+  pair = np.stack([one.valence_arousal for one in group])
+  if len(group[0].action_units) and np.isnan(pair).all():
+    names = labels.VALUES[labels.ACTION_UNITS]
+    return names, np.stack([one.action_units for one in group]), 0.0
+  return labels.VALUES['valence_arousal'], pair, -1.0
+
+
 def break_lines(
-  group: Sequence[estimate.Estimate], every: float
+  group: Sequence[estimate.Estimate], values: np.ndarray, every: float
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Times [M] and probabilities [M, C], with NaN rows where some are left out.
+  """Times [M] and values [M, K], with NaN rows where some are left out.
 
   Without them a line would lead over the time in which a face was away.
   """
   times = np.array([one.time for one in group])
-  values = np.stack([one.probabilities for one in group])
   holes = np.flatnonzero(np.diff(times) > 1.5 * every) + 1
   times = np.insert(times, holes, times[holes - 1])
   return times, np.insert(values, holes, np.nan, axis=0)

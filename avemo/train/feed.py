@@ -106,7 +106,7 @@ class Feed:
       if labels.EMOTION in self.tasks and len(own):
         if table.is_framed(labels.EMOTION, own[0]):
           local = own - mixture_lib.find_offsets(self.dataset)[number]
-          frames = part.index['frame_expression_known'][local].sum(0)
+          frames = part.index['frame_expression_counts'][local].sum(0)
           classes = table.expressions[number]
           counts = np.zeros(len(self.labels))
           np.add.at(counts, classes, frames[: len(classes)])
