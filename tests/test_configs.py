@@ -12,6 +12,11 @@ from avemo.train import run
 
 ROOT = pathlib.Path(__file__).parent.parent
 FORMS = {
+  'mixture': (
+    '',
+    'corpora=crema_d+aff_wild2,fold=1',
+    'corpora=msp_improv,derive,system=audio',
+  ),
   'pretrain_crema_d': ('', 'size=small', 'size=base,fold=1'),
   'tiny_crema_d': ('', 'system=late', 'system=audio', 'system=video,fold=2'),
 }
@@ -40,3 +45,7 @@ def test_config_makes_its_model(path, form):
   )
   shapes = jax.eval_shape(restore.make_init(model, options), jax.random.key(0))
   assert jax.tree.leaves(shapes['params'])
+  heads = set(restore.find_tasks(config['model']))
+  assert all(
+    heads == head.keys() for head in shapes['params'].get('head', {}).values()
+  )

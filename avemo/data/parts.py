@@ -33,7 +33,7 @@ class Part:
 
 
 def read(data: Mapping[str, Any]) -> tuple[Part, ...]:
-  """The corpora that a config's section `data` names.
+  """The corpora that a config's section `data` names, in alphabetical order.
 
   Raises:
     AvemoError: neither one nor several, or both; an unknown key; no protocol;
@@ -51,7 +51,8 @@ def read(data: Mapping[str, Any]) -> tuple[Part, ...]:
       raise errors.AvemoError(
         f'config: data.mixture names the corpora: leave data.{key} out'
       )
-  parts = tuple(_read_part(key, section) for key, section in several.items())
+  # By name, as configs are sorted, so that classes stand in one order.
+  parts = tuple(_read_part(key, several[key]) for key in sorted(several))
   weights = [part.weight for part in parts]
   if any(w is not None for w in weights):
     if any(w is None or not w >= 0 for w in weights) or not sum(weights) > 0:
