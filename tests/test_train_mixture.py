@@ -10,6 +10,7 @@ import sys
 import jax
 import numpy as np
 import pytest
+import small_films
 import small_mixture
 import small_run
 
@@ -260,3 +261,31 @@ def test_class_and_unit_counts_follow_weights_and_frames():
   # 9 segments of 20 frames, of which one is masked.
   assert known.tolist() == [9 * 19] * len(labels.UNITS)
   assert present[0] == 3 * (9 + 9 + 9) and present[2] == 0
+
+
+@pytest.mark.slow
+def test_values_alone_are_learned_from_films(tmp_path):
+  dataset = small_films.make_dataset()
+  for record in dataset.source:
+    record['frame_expression'][:] = -1
+  dataset = small_films.open_records(dataset.source)
+  # A corpus without emotions has no classes.
+  dataset.emotions = ()
+  config = small_run.make_config(
+    steps=80,
+    data={'seconds': 0.2, 'every': 0.1},
+    model={'heads': ('valence_arousal',), 'dropout': 0.0},
+    control={'metric': 'val/ccc_mean', 'evaluate_every': 20},
+  )
+  config |= {'augment': {}, 'loss': {}}
+  summary = loop.train(config, tmp_path, dataset=dataset)
+  assert summary['metric'] == 'val/ccc_mean' and summary['best'] > 0.7
+  restored = restore.restore(tmp_path)
+  found = evaluate.predict(restored, dataset, np.arange(3), views=1)
+  assert found.classes == () and summary_of(found)['ccc_mean'] > 0.7
+
+
+def summary_of(found):
+  metrics = summary.score(found)
+  assert 'uar' not in metrics and 'confusion' not in metrics
+  return metrics

@@ -207,7 +207,9 @@ def read_votes(dataset: Any, space: LabelSpace, column: str) -> np.ndarray:
 
 
 def deal_labels(table: Table, records: np.ndarray, seed: int) -> Table:
-  """The same labels on other records of their part; counts stay as they are.
+  """The same labels, and the classes that go with them, on other records.
+
+  Each part keeps its own, and as many of each class.
 
   Raises:
     AvemoError: labels by frame, which stand in the records.
@@ -218,6 +220,7 @@ def deal_labels(table: Table, records: np.ndarray, seed: int) -> Table:
       'stand by frame'
     )
   emotion, target = table.emotion.copy(), table.target.copy()
+  class_mask = table.class_mask.copy()
   values = {task: value.copy() for task, value in table.values.items()}
   rng = np.random.default_rng(seed)
   for part in np.unique(table.part[records]):
@@ -225,10 +228,15 @@ def deal_labels(table: Table, records: np.ndarray, seed: int) -> Table:
     dealt = rng.permutation(own)
     emotion[own] = table.emotion[dealt]
     target[own] = table.target[dealt]
+    class_mask[own] = table.class_mask[dealt]
     for task, value in table.values.items():
       values[task][own] = value[dealt]
   return dataclasses.replace(
-    table, emotion=emotion, target=target, values=values
+    table,
+    emotion=emotion,
+    target=target,
+    class_mask=class_mask,
+    values=values,
   )
 
 
