@@ -171,6 +171,15 @@ def _count_labels(record) -> dict[str, np.int32]:
   }
 
 
+def _to_value(value):
+  if isinstance(value, bytes):
+    return value.decode()
+  # What was stored as a scalar of 32 bits is read back with 64.
+  if np.ndim(value) == 0:
+    return np.int32(value) if isinstance(value, int) else np.float32(value)
+  return value
+
+
 # Expressions by frame that are counted by class; ABAW has as many.
 NUM_EXPRESSIONS = 8
 
@@ -206,15 +215,6 @@ def count_frame_labels(record: Mapping[str, Any]) -> dict[str, Any]:
   return {
     f'frame_{name}': np.int32(value) for name, value in counts.items()
   } | {'frame_labels_sha256': digest.hexdigest() if has_any else ''}
-
-
-def _to_value(value):
-  if isinstance(value, bytes):
-    return value.decode()
-  # What was stored as a scalar of 32 bits is read back with 64.
-  if np.ndim(value) == 0:
-    return np.int32(value) if isinstance(value, int) else np.float32(value)
-  return value
 
 
 def _find_type(value):
