@@ -186,7 +186,11 @@ def build_parser() -> argparse.ArgumentParser:
   verb.add_argument('--workdir', type=pathlib.Path, required=True)
   verb.add_argument('--checkpoint', default='best', help='best, last or a step')
   verb.add_argument('--split', choices=('train', 'val', 'test'), default='test')
-  verb.add_argument('--data', metavar='NAME', help='another dataset')
+  verb.add_argument(
+    '--data',
+    metavar='NAME',
+    help='another dataset, or one of the corpora that a mixture names',
+  )
   verb.add_argument('--protocol', metavar='P', help='another protocol')
   verb.add_argument('--fold', type=int, metavar='K', help='another fold')
   verb.add_argument(

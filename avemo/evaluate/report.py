@@ -46,10 +46,13 @@ def summarize(metrics: Mapping[str, Any]) -> str:
       f'{name} {own[name]:.4f}' for name in MAIN if own.get(name) is not None
     ]
     lines.append(f'{corpus}: {", ".join(figures) or "no labels"}')
+  frames = metrics.get('num_frames', 0)
+  clips = metrics['num_examples'] - frames
+  counts = [f'{clips} {metrics["split"]} clips'] if clips or not frames else []
+  counts += [f'{frames} {metrics["split"]} frames'] if frames else []
   lines.append(
-    f'{metrics["num_examples"]} {metrics["split"]} clips of '
-    f'{metrics["num_speakers"]} speakers; step {metrics["checkpoint"]}, '
-    f'chosen by {metrics["chosen_by"]}'
+    f'{" and ".join(counts)} of {metrics["num_speakers"]} known speakers; '
+    f'step {metrics["checkpoint"]}, chosen by {metrics["chosen_by"]}'
   )
   if metrics['intervals'] is None:
     lines.append(metrics['intervals_note'])

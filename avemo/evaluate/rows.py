@@ -8,9 +8,10 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class RecordPredictions:
-  """What a model says of M clips and frames, in the order asked.
+  """What a model says of M clips and frames.
 
   A record whose labels stand by frame has a row a frame, any other has one.
+  Clips stand before frames, both in the order asked.
 
   Attributes:
     record: rows of the index, int64 [M].

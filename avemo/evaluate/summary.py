@@ -23,7 +23,7 @@ def score(found: Predictions) -> dict[str, Any]:
     names = np.asarray(found.corpus)
     metrics['corpora'] = {
       name: score_rows(keep_own_classes(found.take(names == name)))
-      for name in dict.fromkeys(found.corpus)
+      for name in sorted(set(found.corpus))
     }
   return metrics
 
@@ -72,14 +72,20 @@ def score_rows(found: Predictions) -> dict[str, Any]:
   metrics['num_examples'] = int((labelled & answered).sum())
   metrics['num_unlabelled'] = int((~labelled).sum())
   metrics['num_without_input'] = int((~answered).sum())
-  count = len(set(speakers[labelled & answered]))
+  named = np.array([bool(name) for name in found.speaker], bool)
+  count = len(set(speakers[labelled & answered & named]))
   metrics['num_speakers'] = count
+  if found.frame is not None:
+    metrics['num_frames'] = int(
+      (labelled & answered & (found.frame >= 0)).sum()
+    )
   metrics['intervals'] = {
     name: [interval.low, interval.high] for name, interval in bounds.items()
   } or None
   if not bounds:
     metrics['intervals_note'] = (
-      f'no intervals: {count} speakers, {intervals.MIN_SPEAKERS} are needed'
+      f'no intervals: {count} speakers are known, {intervals.MIN_SPEAKERS} are '
+      'needed'
     )
   return metrics
 
