@@ -50,7 +50,18 @@ ALLOWED = {
 
 # Data workers start fast and stay small: these rooms leave JAX alone.
 WITHOUT_JAX = ('corpora', 'media', 'metrics', 'simulate', 'datasets_tfds')
-WITHOUT_JAX_IN_DATA = ('schema', 'index', 'labels', 'clips', 'folds')
+WITHOUT_JAX_IN_DATA = (
+  'anchors',
+  'clips',
+  'folds',
+  'index',
+  'labels',
+  'mixture',
+  'parts',
+  'schema',
+  'targets',
+  'windows',
+)
 
 
 def find_room(path: pathlib.Path) -> str:

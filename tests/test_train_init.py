@@ -12,7 +12,7 @@ import small_run
 from avemo import errors
 from avemo.runtime import checkpoint, writers
 from avemo.runtime import mesh as mesh_lib
-from avemo.train import init, loop, sources
+from avemo.train import about, init, loop, sources
 from avemo.train import run as run_lib
 from avemo.train import state as state_lib
 
@@ -175,7 +175,7 @@ def pretrained(tmp_path_factory, dataset):
   config = small_run.make_pretraining_config()
   run = run_lib.make_run(config, dataset)
   # What training would leave, without its minute of compilation.
-  loop.write_about(workdir, config, run)
+  about.write(workdir, config, run)
   store = checkpoint.Checkpoints(workdir / 'checkpoints', **run.keep)
   state = run.init()
   for step, loss in ((1, 0.5), (2, 0.7)):

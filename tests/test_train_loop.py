@@ -14,7 +14,7 @@ from avemo import errors
 from avemo.evaluate import predictions, restore
 from avemo.metrics import classification
 from avemo.runtime import checkpoint, writers
-from avemo.train import loop
+from avemo.train import about, loop
 from avemo.train import run as run_lib
 
 
@@ -263,7 +263,7 @@ def test_records_that_are_left_out_are_told():
   emotion[2], emotion[3], samples[2], samples[7] = '', '', 0, 0
   dataset = small_run.make_dataset(emotion=emotion, num_samples=samples)
   feed = run_lib.make_run(small_run.make_config(), dataset).feed
-  assert loop.describe_feed(feed) == (
+  assert about.describe_feed(feed) == (
     'training on 15 records, choosing on 6; left out: 2 without audio, '
     '1 without a label'
   )

@@ -47,7 +47,10 @@ class LoadTraining(grain.transforms.Map):
     middle = windows.draw_middle(stored, seconds, known, rng)
     window = windows.cut(stored, middle, seconds)
     clip = clips.load_clip(window, self.options, rng)
-    return clip | label_frame(self.table, record, found, middle)
+    batch = clip | label_frame(self.table, record, found, middle)
+    # A record may hold something where this window of it holds nothing.
+    batch['mask'] &= clip['has_video'] | clip['has_audio']
+    return batch
 
 
 @dataclasses.dataclass(frozen=True)

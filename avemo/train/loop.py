@@ -3,45 +3,28 @@
 import contextlib
 import dataclasses
 import fcntl
-import importlib.metadata
 import json
 import os
 import pathlib
-import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
-import numpy as np
 import tqdm
 
-import avemo
 from avemo import errors, models
 from avemo.data import mixture
-from avemo.evaluate import page, predictions, restore, scores
+from avemo.evaluate import predictions, restore, scores
 from avemo.runtime import checkpoint as checkpoint_lib
 from avemo.runtime import distributed, preemption, writers
 from avemo.runtime import mesh as mesh_lib
+from avemo.train import about, settings
 from avemo.train import control as control_lib
 from avemo.train import feed as feed_lib
 from avemo.train import run as run_lib
-from avemo.train import settings
 from avemo.train import state as state_lib
 from avemo.train.state import TrainState
-
-PACKAGES = (
-  'jax',
-  'jaxlib',
-  'flax',
-  'optax',
-  'orbax-checkpoint',
-  'grain',
-  'numpy',
-  'tensorflow-datasets',
-  'array-record',
-  'opencv-python-headless',
-)
 
 
 def train(
@@ -82,7 +65,7 @@ def train(
   run_lib.check_sections(config)
   distributed.start(deterministic=config.get('deterministic', False))
   run = run_lib.make_run(config, dataset)
-  say(describe_feed(run.feed))
+  say(about.describe_feed(run.feed))
   say(f'mesh {dict(run.mesh.shape)} of {jax.devices()[0].device_kind}')
   with contextlib.ExitStack() as stack:
     if distributed.is_first():
@@ -94,7 +77,7 @@ def train(
       check_same_training(workdir, config)
       check_same_data(workdir, run.feed.dataset)
     if distributed.is_first():
-      write_about(workdir, config, run)
+      about.write(workdir, config, run)
     state = start_state(run, store, first_step)
     say(mesh_lib.describe(run.shapes.params, run.placement))
     writer = writers.make_writer(
@@ -357,68 +340,6 @@ def check_same_data(workdir: pathlib.Path, dataset: Any) -> None:
       f'{str(old)[:12]}, and {dataset.name} has {new[:12]}: other clips or '
       'labels; use another workdir, or the data_dir of then'
     )
-
-
-def describe_feed(feed: feed_lib.Feed) -> str:
-  """How many records are trained and chosen on, and how many left out."""
-  text = f'training on {len(feed.train)} records, choosing on {len(feed.val)}'
-  keys = mixture.list_keys(feed.dataset)
-  if len(keys) > 1:
-    counts = [
-      np.bincount(
-        mixture.find_parts(feed.dataset, records), minlength=len(keys)
-      )
-      for records in (feed.train, feed.val)
-    ]
-    each = zip(keys, *counts, strict=True)
-    text += f' ({", ".join(f"{key} {t} and {v}" for key, t, v in each)})'
-  left_out = [
-    f'{count} without {what}'
-    for count, what in (
-      (feed.num_without_input, ' or '.join(feed.options.use)),
-      (feed.num_without_label, 'a label'),
-    )
-    if count
-  ]
-  text += f'; left out: {", ".join(left_out)}' if left_out else ''
-  if feed.derive:
-    text += (
-      f'; valence and arousal are derived from emotions by {feed.derive} where '
-      'a clip has none, for training alone'
-    )
-  return text
-
-
-def write_about(
-  workdir: pathlib.Path, config: dict[str, Any], run: run_lib.Run
-) -> None:
-  feed = run.feed
-  about = {
-    'config.json': config,
-    'environment.json': describe_environment(run.mesh),
-    'labels.json': restore.describe_inputs(
-      feed.dataset, feed.labels, feed.options, derive=feed.derive
-    ),
-  }
-  for name, content in about.items():
-    page.write_text(workdir / name, json.dumps(content, indent=1) + '\n')
-
-
-def describe_environment(mesh: jax.sharding.Mesh) -> dict[str, Any]:
-  """Versions and devices."""
-  devices = mesh.devices.flatten()
-  return {
-    'avemo': avemo.__version__,
-    'python': platform.python_version(),
-    'system': platform.platform(),
-    'cpus': os.cpu_count(),
-    'packages': {name: importlib.metadata.version(name) for name in PACKAGES},
-    'backend': jax.default_backend(),
-    'devices': [f'{d.id}: {d.device_kind}' for d in devices],
-    'processes': jax.process_count(),
-    'mesh': dict(mesh.shape),
-    'xla_flags': os.environ.get('XLA_FLAGS', ''),
-  }
 
 
 def say(text: str) -> None:
