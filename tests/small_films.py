@@ -68,11 +68,15 @@ def make_dataset(films=5, segments=3, **options):
   return open_records(made)
 
 
+def read_columns(table):
+  """The columns of an index as they are read from its file."""
+  return {name: index._to_array(table[name]) for name in table.column_names}
+
+
 def open_records(made):
-  table = index.make_table(made)
   return types.SimpleNamespace(
     source=made,
-    index={n: index._to_array(table[n]) for n in table.column_names},
+    index=read_columns(index.make_table(made)),
     emotions=EMOTIONS,
     corpus='crema_d',
     directory=None,

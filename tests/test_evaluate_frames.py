@@ -1,8 +1,13 @@
 """What is said of windows, said of every frame."""
 
+import pathlib
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import small_films
+import small_run
 
 from avemo.data import clips, labels, targets
 from avemo.evaluate import frames, predictions
@@ -112,3 +117,21 @@ def test_a_film_without_anything_to_judge_by_has_no_answer():
     # One window is enough for the whole film.
     assert found.answered.all() == any(present)
     assert np.isnan(found.values['valence_arousal']).all() != any(present)
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_a_film():
+  """Ten times as long a film costs its numbers, 200 bytes a frame, alone."""
+  peaks = []
+  for minutes in (6, 60):
+    program = pathlib.Path(__file__).parent / 'long_film.py'
+    done = subprocess.run(
+      [sys.executable, str(program), str(minutes)],
+      capture_output=True,
+      text=True,
+      check=True,
+      env=small_run.make_environment(),
+    )
+    peaks.append(int(done.stdout.split()[-1]))
+  # The pictures of those minutes more would be 800 MiB.
+  assert peaks[1] - peaks[0] < 60, peaks

@@ -22,6 +22,7 @@ class Small(nn.Module):
   """Two dense layers on pictures and speech, with dropout on request."""
 
   dropout: float = 0.0
+  tasks: tuple[str, ...] = ('emotion',)
 
   @nn.compact
   def __call__(self, batch, train=False):
@@ -34,7 +35,9 @@ class Small(nn.Module):
     )
     x = nn.relu(nn.Dense(64, name='first')(x))
     x = nn.Dropout(self.dropout, deterministic=not train)(x)
-    return {'emotion': nn.Dense(NUM_CLASSES, name='second')(x)}
+    sizes = {'valence_arousal': 2, 'action_units': 12}
+    outputs = {'emotion': nn.Dense(NUM_CLASSES, name='second')(x)}
+    return outputs | {t: nn.Dense(sizes[t])(x) for t in self.tasks[1:]}
 
 
 def make_batch(size=16, seed=0):
@@ -58,15 +61,27 @@ def make_batch(size=16, seed=0):
     'mask': np.arange(size) != 5,
     'record': np.arange(size, dtype=np.int32),
     'view': np.zeros(size, np.int32),
+    'valence_arousal': rng.uniform(-1, 1, (size, 2)).astype(np.float32),
+    'valence_arousal_mask': rng.random((size, 2)) < 0.7,
+    'action_units': rng.integers(0, 2, (size, 12)).astype(np.float32),
+    'action_units_mask': rng.random((size, 12)) < 0.7,
   }
 
 
 @functools.cache
 def compile_parts(
-  mesh, *, dropout=0.0, augment=(), ema=0.9, accumulate=1, seed=0
+  mesh,
+  *,
+  dropout=0.0,
+  augment=(),
+  ema=0.9,
+  accumulate=1,
+  seed=0,
+  tasks=('emotion',),
+  continuous='ccc',
 ):
   """Jitted: the state before the first step, and the step."""
-  model = Small(dropout)
+  model = Small(dropout, tasks)
   example = {k: v[:1] for k, v in make_batch().items()}
   rate = optim.make_schedule(steps=10, lr=0.05, warmup=2)
   params = jax.eval_shape(
@@ -99,6 +114,10 @@ def compile_parts(
     label_smoothing=0.1,
     accumulate=accumulate,
     ema=ema,
+    tasks=tasks,
+    continuous=continuous,
+    unit_weights=np.linspace(0.5, 2, 12, dtype=np.float32),
+    task_weights={'valence_arousal': 0.5},
   )
   return jax.jit(init, out_shardings=shardings), step, shardings
 
@@ -185,6 +204,35 @@ def test_parts_of_a_batch_sum_to_the_whole(expected):
   # A partner may lie in another part.
   with pytest.raises(errors.AvemoError, match='feature_mixup'):
     run(mesh, accumulate=4, augment=('feature_mixup',))
+
+
+TASKS = ('emotion', 'valence_arousal', 'action_units')
+
+
+def test_several_tasks_on_eight_devices_and_in_parts(alone):
+  _, expected = run(alone, tasks=TASKS)
+  first = expected[0]
+  np.testing.assert_allclose(
+    first['loss'],
+    first['loss_emotion']
+    + 0.5 * first['loss_valence_arousal']
+    + first['loss_action_units'],
+    rtol=1e-5,
+  )
+  # Concordance is that of the whole batch, wherever its rows lie.
+  _, spread = run(mesh_lib.make_mesh(), tasks=TASKS)
+  for one, other in zip(expected, spread, strict=True):
+    for name in one:
+      np.testing.assert_allclose(
+        other[name], one[name], rtol=1e-4, atol=1e-5, err_msg=name
+      )
+  # Squares and cross entropies sum over parts; concordance is each part's.
+  _, whole = run(alone, tasks=TASKS, continuous='mse', steps=1)
+  _, parts = run(alone, tasks=TASKS, continuous='mse', steps=1, accumulate=4)
+  for name in whole[0]:
+    np.testing.assert_allclose(
+      parts[0][name], whole[0][name], rtol=1e-4, atol=1e-5, err_msg=name
+    )
 
 
 def test_shardings_stay_and_the_state_is_donated():
