@@ -207,3 +207,40 @@ def test_wrong_parts_are_named(change, message):
 def test_a_part_with_a_weight_and_no_clips_is_named():
   with pytest.raises(errors.AvemoError, match='second: none of its training'):
     take(make(), 1, records=range(12), weights=(1, 1))
+
+
+def test_a_part_never_trains_on_what_another_keeps_unseen():
+  one = small_dataset.make_dataset([small_dataset.Clip()] * 10)
+  other = small_dataset.make_dataset([small_dataset.Clip()] * 10)
+  dataset = mixture.Mixture(('one', 'other'), (one, other))
+
+  def divide(first, second, **options):
+    named = [
+      parts.Part(key, 'x', 'crema_d_hicmae_5fold', fold)
+      for key, fold in (('one', first), ('other', second))
+    ]
+    return parts.divide(dataset, named, **options)
+
+  train, val = divide(0, 0)
+  assert len(train) == 12 and len(val) == 4
+  assert set(train) & set(val) == set()
+  # Fold 0 trains on speakers that fold 2 is scored on; their sounds as well.
+  with pytest.raises(errors.AvemoError, match='one trains on what other'):
+    divide(0, 2)
+  other.index['audio_sha256'] = np.array([f'other {n}' for n in range(10)])
+  with pytest.raises(errors.AvemoError, match='of kind speaker'):
+    divide(0, 2)
+  # What is called alike in two corpora is not the same, sounds are.
+  other.index['speaker'] = one.index['speaker']
+  dataset.parts[1].corpus = 'ravdess'
+  splits = [
+    parts.folds.Split(np.arange(4), np.arange(4, 6), np.arange(6, 10)),
+    parts.folds.Split(np.arange(5, 9), np.arange(2), np.arange(2, 5)),
+  ]
+  named = [parts.Part(key, 'x', 'p') for key in ('one', 'other')]
+  parts.check_leaks(named, dataset.parts, splits, refit=False)
+  other.index['audio_sha256'][0] = one.index['audio_sha256'][3]
+  with pytest.raises(errors.AvemoError, match='of kind identical sound'):
+    parts.check_leaks(named, dataset.parts, splits, refit=False)
+  # To refit is to train on validation clips, which are then seen.
+  parts.check_leaks(named, dataset.parts, splits, refit=True)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -117,10 +118,13 @@ def divide(
   Raises:
     AvemoError: the folds do not fit, or there is nothing to choose on.
   """
-  offsets, train, val = mixture.find_offsets(dataset), [], []
-  opened = mixture.list_parts(dataset)
-  for part, one, offset in zip(parts, opened, offsets, strict=False):
-    split = folds.find_split(one, part.protocol, part.fold)
+  opened, offsets = mixture.list_parts(dataset), mixture.find_offsets(dataset)
+  splits = [
+    folds.find_split(one, part.protocol, part.fold)
+    for part, one in zip(parts, opened, strict=True)
+  ]
+  train, val = [], []
+  for part, split, offset in zip(parts, splits, offsets, strict=False):
     if refit and np.intersect1d(split.val, split.test).size:
       raise errors.AvemoError(
         f'{part.protocol}: its validation clips are its test clips, which '
@@ -136,5 +140,40 @@ def divide(
       )
     train.append(offset + split.train)
     val.append(offset + split.val)
+  check_leaks(parts, opened, splits, refit=refit)
   none = np.zeros(0, np.int64)
   return np.concatenate(train), np.concatenate([none, *val])
+
+
+def check_leaks(
+  parts: Sequence[Part],
+  opened: Sequence[Any],
+  splits: Sequence[folds.Split],
+  *,
+  refit: bool,
+) -> None:
+  """Raises an AvemoError where one part trains on what another keeps unseen.
+
+  Within a part its protocol answers for that. Speakers and recordings have
+  their names in one corpus alone; identical sound is found in any.
+  """
+  for number, other in itertools.permutations(range(len(parts)), 2):
+    trained = [splits[number].train] + [splits[number].val] * refit
+    unseen = [splits[other].test] + [splits[other].val] * (not refit)
+    kinds = ['audio_sha256']
+    if opened[number].corpus == opened[other].corpus:
+      kinds += ['speaker', 'recording']
+    for kind in kinds:
+      shared = np.intersect1d(
+        opened[number].index[kind][np.concatenate(trained)],
+        opened[other].index[kind][np.concatenate(unseen)],
+      )
+      shared = shared[shared != '']
+      if len(shared):
+        what = 'identical sound' if kind == 'audio_sha256' else kind
+        raise errors.AvemoError(
+          f'data.mixture.{parts[number].key} trains on what '
+          f'{parts[other].key} is chosen or scored on: {len(shared)} of kind '
+          f'{what}, such as {shared[0]}; choose folds that agree, or leave one '
+          'of them out'
+        )
