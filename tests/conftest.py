@@ -21,6 +21,8 @@ LONGEST = (
   'test_demo',
   'test_simulate',
   'test_train_frozen',
+  'test_train_mixture',
+  'test_whole_mixture',
   'test_predict_files',
 )
 

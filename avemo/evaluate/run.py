@@ -173,7 +173,7 @@ def warn_of_data(
       'they are not scored'
     )
   for task in restored.tasks:
-    if scores.NAMES[task][0] not in metrics:
+    if metrics.get(scores.NAMES[task][0]) is None:
       warnings.append(f'{task}: no labels here, and not scored')
   for task, name in restored.derived.items():
     warnings.append(
