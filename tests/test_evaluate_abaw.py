@@ -79,6 +79,9 @@ def test_one_file_of_all_pictures_is_read_too(tmp_path, task, annotations):
   assert abaw.score(task, annotations, folder) == abaw.score(
     task, annotations, apart
   )
+  write(folder, task, {'predictions': lines}, 'image_location,a,b')
+  with pytest.raises(errors.AvemoError, match='header'):
+    abaw.score(task, annotations, folder)
   write(folder, task, {'predictions': [*lines[1:], lines[1], 'x/y,z']}, header)
   found = abaw.check(task, annotations, folder)
   text = abaw.describe_check(found)

@@ -61,9 +61,16 @@ def test_each_speaker_has_what_a_table_of_the_speaker_has():
   shared = make(corpora=('x', 'y'))
   shared.speaker[:] = ['same'] * 240
   assert len(breakdown.by_speaker(shared)) == 2
+  # Without speakers films stand for them; clips stand for nobody.
   shared.speaker[:] = [''] * 240
-  assert breakdown.by_speaker(shared) == []
+  shared.clip_id[:] = ['film'] * 240
+  rows = breakdown.by_speaker(shared)
+  assert {(row['film'], row['corpus']) for row in rows} == {
+    ('film', 'x'), ('film', 'y')
+  }  # fmt: skip
   assert summary.score(shared)['num_speakers'] == 0
+  shared.frame[:] = -1
+  assert breakdown.by_speaker(shared) == []
 
 
 @hypothesis.settings(max_examples=15, deadline=None)

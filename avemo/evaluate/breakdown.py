@@ -15,10 +15,25 @@ MAIN = ('uar', 'ccc_mean', 'ccc_dominance', 'f1_au')
 
 def name_speakers(found: Predictions) -> np.ndarray:
   """Names [M] that are different in different corpora."""
+  return _name(found, found.speaker)
+
+
+def _name(found, names):
   if found.corpus is None:
-    return np.asarray(found.speaker, str)
-  pairs = zip(found.corpus, found.speaker, strict=True)
-  return np.array([f'{corpus}/{speaker}' for corpus, speaker in pairs], str)
+    return np.asarray(names, str)
+  pairs = zip(found.corpus, names, strict=True)
+  return np.array([f'{corpus}/{name}' for corpus, name in pairs], str)
+
+
+def find_films(found: Predictions) -> list[str]:
+  """The film of each frame whose speaker is not known; else ''."""
+  if found.frame is None:
+    return [''] * len(found.clip_id)
+  rows = zip(found.clip_id, found.speaker, found.frame, strict=True)
+  return [
+    clip_id if frame >= 0 and not speaker else ''
+    for clip_id, speaker, frame in rows
+  ]
 
 
 def by_speaker(found: Predictions) -> list[dict[str, Any]]:
@@ -26,12 +41,14 @@ def by_speaker(found: Predictions) -> list[dict[str, Any]]:
 
   Returns:
     Dicts of `speaker`, `num_examples` and the metrics of the tasks that the
-    speaker has labels of; `corpus` where there are several. Rows whose corpus
-    names no speaker are left out.
+    speaker has labels of; `corpus` where there are several. Where a corpus
+    names no speaker a film stands for one, as `film`, and clips are left out.
   """
   if not len(found.clip_id):
     return []
-  speakers = name_speakers(found)
+  films = find_films(found)
+  pairs = zip(found.speaker, films, strict=True)
+  speakers = _name(found, [speaker or film for speaker, film in pairs])
   names, first, groups = np.unique(
     speakers, return_index=True, return_inverse=True
   )
@@ -64,9 +81,11 @@ def by_speaker(found: Predictions) -> list[dict[str, Any]]:
   main = next((name for name in MAIN if name in columns), None)
   rows = []
   for number, place in enumerate(first):
-    if not sizes[number] or not found.speaker[place]:
-      continue
     row = {'speaker': found.speaker[place]}
+    if not row['speaker']:
+      row = {'film': films[place]}
+    if not sizes[number] or not any(row.values()):
+      continue
     if found.corpus is not None:
       row['corpus'] = found.corpus[place]
     row['num_examples'] = int(sizes[number])

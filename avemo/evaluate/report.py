@@ -134,7 +134,11 @@ def list_figures(
 
 def show_speakers(rows: list[dict[str, Any]]) -> page.Section:
   """The worst speakers, and where they stand among all."""
-  names = ('speaker', 'corpus') if 'corpus' in rows[0] else ('speaker',)
+  names = tuple(
+    name
+    for name in ('speaker', 'film', 'corpus')
+    if any(name in row for row in rows)
+  )
   main = next(
     (n for n in breakdown.MAIN if any(n in row for row in rows)), None
   )
