@@ -35,7 +35,7 @@ def make_record(film, segment, count=FRAMES, masked=()):
   # Louder as valence rises, so that there is something to learn.
   rng = np.random.default_rng((film, segment))
   speech = rng.normal(size=clip.samples) * np.repeat(
-    50 + 40 * number, clip.samples // count
+    50 + 40 * number, clip.samples // max(count, 1)
   )
   return record | {
     'clip_id': f'film_{film}_{segment}'.encode(),

@@ -150,3 +150,30 @@ def test_the_index_counts_labels_by_frame():
   assert (index['frame_action_units_known'] == 18).all()
   assert index['frame_action_units_present'][0, :2].tolist() == [9, 0]
   assert len(set(index['frame_labels_sha256'])) == 3
+
+
+def test_labels_of_clips_count_where_their_frames_have_none():
+  made = [small_films.make_record(n, 0) for n in range(4)]
+  empty = {'masked': range(20)}
+  made[1] = small_films.make_record(1, 0, **empty) | {
+    'emotion': b'anger', 'valence': 0.25, 'arousal': 0.5
+  }  # fmt: skip
+  # Sound alone has no frames, and is a clip.
+  made[2] = small_films.make_record(2, 0, count=0) | {
+    'speech': bytes(8000), 'emotion': b'neutral'
+  }  # fmt: skip
+  made[3] = small_films.make_record(3, 0, **empty)
+  dataset = small_films.open_records(made)
+  table = targets.make_table(dataset, SPACE, tasks=TASKS)
+  assert table.is_labelled('emotion').tolist() == [True, True, True, False]
+  assert table.is_labelled('valence_arousal').tolist() == [
+    True, True, False, False
+  ]  # fmt: skip
+  assert not table.is_framed('emotion', 1) and table.is_framed('emotion', 0)
+  # A unit may still stand by frame, and a film is looked at in windows.
+  assert table.by_frame.tolist() == [True, True, False, True]
+  looks = pipeline.list_looks(dataset, range(4), table, options=OPTIONS)
+  assert {record for record, _ in looks} == {0, 1, 2, 3}
+  found = targets.read_frames(made[1], table, 1)
+  assert set(found.emotion) == {0}
+  assert set(found.values['valence_arousal'][:, 0]) == {np.float32(0.25)}

@@ -180,8 +180,8 @@ def _to_value(value):
   return value
 
 
-# Expressions by frame that are counted by class; ABAW has as many.
-NUM_EXPRESSIONS = 8
+# More classes than any corpus labels frames with; ABAW has 8.
+NUM_EXPRESSIONS = 32
 
 
 def count_frame_labels(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -191,7 +191,7 @@ def count_frame_labels(record: Mapping[str, Any]) -> dict[str, Any]:
     record: as stored.
 
   Returns:
-    How many frames have each expression, `frame_expression_counts` [8]; each
+    How many frames have each expression, `frame_expression_counts` [32]; each
     unit labelled, `frame_action_units_known` [12], and present,
     `frame_action_units_present` [12]; `frame_labels_sha256`, '' without any.
   """

@@ -1,7 +1,6 @@
 """One place in the order of examples to one example: clip and labels."""
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any
 
 import grain
@@ -39,7 +38,7 @@ class LoadTraining(grain.transforms.Map):
     # Of the seed and the place alone, whichever host or worker draws.
     rng = np.random.default_rng((self.seed, place))
     stored, seconds = self.source[record], self.options.seconds
-    if not is_windowed(self.table, record, stored):
+    if not is_windowed(self.table, record):
       clip = clips.load_clip(stored, self.options, rng)
       return clip | label(self.table, record)
     found = targets.read_frames(stored, self.table, record)
@@ -74,7 +73,7 @@ class LoadEvaluation(grain.transforms.Map):
       stored = {'frames': [], 'face': [], 'speech': b''}
     else:
       stored = self.source[record]
-      if is_windowed(self.table, record, stored):
+      if is_windowed(self.table, record):
         seconds, view = self.options.seconds, clips.View()
         middle = windows.place_middle(stored, seconds, self.every, number)
         frame = stored['frame_index'][middle]
@@ -84,11 +83,8 @@ class LoadEvaluation(grain.transforms.Map):
     return clip | labelled | {'frame': np.int32(frame)}
 
 
-def is_windowed(
-  table: targets.Table, record: int, stored: Mapping[str, Any]
-) -> bool:
-  framed = any(table.is_framed(task, record) for task in table.tasks)
-  return framed and len(stored['frames']) > 0
+def is_windowed(table: targets.Table, record: int) -> bool:
+  return any(table.is_framed(task, record) for task in table.tasks)
 
 
 def label(table: targets.Table, record: int, view: int = 0) -> Batch:

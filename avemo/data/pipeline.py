@@ -236,7 +236,7 @@ def list_looks(
     options: how a record becomes a clip.
     views: looks at a clip.
     every: seconds between two windows of a record with labels by frame, whose
-      looks they are; without pictures it has none.
+      looks they are.
   """
   check_windows(table, records, options)
   by_frame, rows = table.by_frame, []
@@ -245,7 +245,6 @@ def list_looks(
     if by_frame[record]:
       duration = float(dataset.index['duration'][record])
       count = windows.count(duration, options.seconds, every)
-      count *= dataset.index['num_frames'][record] > 0
     rows += [(record, number) for number in range(count)]
   return rows
 

@@ -148,7 +148,16 @@ def _make_part(part, space, tasks, soft_labels, derive):
     target=target,
     class_mask=space.class_masks(part),
     values=values,
-    frames={task: count_frames(part, task) for task in tasks},
+    frames={
+      task: count_frames(
+        part,
+        task,
+        ~np.isnan(values[task]).all(-1)
+        if task in values
+        else target.sum(-1) > 0,
+      )
+      for task in tasks
+    },
     part=np.zeros(len(emotion), np.int64),
     expressions=(),
   )
@@ -185,12 +194,23 @@ def read_values(part: Any, task: str) -> np.ndarray:
   return found
 
 
-def count_frames(part: Any, task: str) -> np.ndarray:
-  """How many frames of each row have a label; -1 if labels are the clips'."""
+def count_frames(part: Any, task: str, is_labelled: np.ndarray) -> np.ndarray:
+  """How many frames of each row have a label; -1 where the clip's counts.
+
+  That is so throughout where no frame of the part has one, for a row of which
+  the clip alone has one, and for a row without pictures.
+
+  Args:
+    part: with `index`.
+    task: whose labels.
+    is_labelled: bool [N], whether the whole clip has one.
+  """
   found = part.index.get(_KNOWN.get(task, ''))
   if found is None or not np.any(found):
-    return np.full(len(part.index['clip_id']), -1, np.int64)
-  return np.reshape(found, (len(found), -1)).sum(1, dtype=np.int64)
+    return np.full(len(is_labelled), -1, np.int64)
+  counts = np.reshape(found, (len(found), -1)).sum(1, dtype=np.int64)
+  of_clip = is_labelled & (counts == 0) | (part.index['num_frames'] == 0)
+  return np.where(of_clip, -1, counts)
 
 
 def read_votes(dataset: Any, space: LabelSpace, column: str) -> np.ndarray:

@@ -101,15 +101,12 @@ class Feed:
     """
     table, rows = self.make_table(), []
     for number, part in enumerate(mixture_lib.list_parts(self.dataset)):
-      own = self.train[table.part[self.train] == number]
-      counts = table.target[own].sum(0, dtype=np.float64)
-      if labels.EMOTION in self.tasks and len(own):
-        if table.is_framed(labels.EMOTION, own[0]):
-          local = own - mixture_lib.find_offsets(self.dataset)[number]
-          frames = part.index['frame_expression_counts'][local].sum(0)
-          classes = table.expressions[number]
-          counts = np.zeros(len(self.labels))
-          np.add.at(counts, classes, frames[: len(classes)])
+      whole, framed = self._divide(table, labels.EMOTION, number)
+      counts = table.target[whole].sum(0, dtype=np.float64)
+      if len(framed):
+        frames = part.index['frame_expression_counts'][framed].sum(0)
+        classes = table.expressions[number]
+        np.add.at(counts, classes, frames[: len(classes)])
       if self.weights is not None and counts.sum():
         counts *= self.weights[number] / counts.sum()
       rows.append(counts)
@@ -117,21 +114,31 @@ class Feed:
 
   def count_units(self) -> tuple[np.ndarray, np.ndarray]:
     """Training labels of each action unit, and those present, both [K]."""
-    table, size = self.make_table(), len(labels.UNITS)
-    known, present = np.zeros((2, size))
+    table = self.make_table()
+    known, present = np.zeros((2, len(labels.UNITS)))
     for number, part in enumerate(mixture_lib.list_parts(self.dataset)):
-      own = self.train[table.part[self.train] == number]
-      if not len(own):
-        continue
-      if table.is_framed(labels.ACTION_UNITS, own[0]):
-        local = own - mixture_lib.find_offsets(self.dataset)[number]
-        known += part.index['frame_action_units_known'][local].sum(0)
-        present += part.index['frame_action_units_present'][local].sum(0)
-      else:
-        found = table.values[labels.ACTION_UNITS][own]
-        known += (~np.isnan(found)).sum(0)
-        present += (found > 0.5).sum(0)
+      whole, framed = self._divide(table, labels.ACTION_UNITS, number)
+      found = table.values[labels.ACTION_UNITS][whole]
+      known += (~np.isnan(found)).sum(0)
+      present += (found > 0.5).sum(0)
+      if len(framed):
+        known += part.index['frame_action_units_known'][framed].sum(0)
+        present += part.index['frame_action_units_present'][framed].sum(0)
     return known, present
+
+  def _divide(
+    self, table: targets.Table, task: str, number: int
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """Training rows of a part with labels of the clip, and those by frame.
+
+    The first are rows of the dataset, the second of the part's own index.
+    """
+    own = self.train[table.part[self.train] == number]
+    if task not in table.tasks:
+      return own, own[:0]
+    framed = table.frames[task][own] >= 0
+    offset = mixture_lib.find_offsets(self.dataset)[number]
+    return own[~framed], own[framed] - offset
 
 
 def make_feed(
