@@ -1,6 +1,7 @@
 """From a clip's files to its records."""
 
 import math
+import types
 
 import cv2
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from avemo.corpora import clip as clips
 from avemo.data import schema
 from avemo.media import encode
-from datasets_tfds import pictures, records
+from datasets_tfds import parts, pictures, records, sounds
 
 FILM = records.Options(config='frame')
 
@@ -43,30 +44,37 @@ def write_film(path, seconds, speech=None, fps=10, still=False):
 def test_segments_are_equal_and_lose_nothing(seconds, shown, pieces):
   speech = np.arange(round(seconds * 16_000)).astype(np.int16)
   count = round(shown * 10)
-  picture = pictures.Picture(
-    10.0,
-    [b'%d' % number for number in range(count)],
-    np.arange(count, dtype=np.int32),
-    np.arange(count) / 10,
-    np.ones(count, np.uint8),
-    np.zeros((count, 4), np.float32),
-    np.zeros((count, 10), np.float32),
-  )
-  parts = records.cut_segments(speech, picture if count else None, 10.0)
-  assert [(p.number, p.count) for p in parts] == [
+  times = np.arange(count) / 10
+  sound = sounds.Sound('a', len(speech), tuple(np.split(speech, [5, 16_001])))
+  picture = make_picture(times) if count else None
+  line = parts.make_timeline(make_clip(), sound, picture, None, 10.0)
+  shots = picture.read(line.spans) if count else iter(())
+  made = list(parts.cut(line, sounds.cut(sound, line.edges), shots, None))
+  assert [(p['segment'], p['num_segments']) for p in made] == [
     (number, pieces) for number in range(pieces)
   ]
-  np.testing.assert_array_equal(
-    np.concatenate([part.speech for part in parts]), speech
-  )
-  for part in parts:
-    assert len(part.speech) <= 10.01 * 16_000
-    if part.picture:
-      inside = part.picture.time - part.start
+  heard = [np.frombuffer(part['speech'], '<i2') for part in made]
+  np.testing.assert_array_equal(np.concatenate(heard), speech)
+  for part, samples in zip(made, heard, strict=True):
+    assert len(samples) <= 10.01 * 16_000
+    if count:
+      inside = part['frame_time'] - part['start']
       assert inside.min() >= 0 and inside.max() < 10
-  if count:
-    frames = [frame for part in parts for frame in part.picture.frames]
-    assert frames == picture.frames
+  frames = [frame for part in made for frame in part['frames']]
+  assert frames == [b'%d' % number for number in range(count)]
+
+
+def make_picture(times, missing=()):
+  """Pictures that are their numbers, all but some."""
+  return types.SimpleNamespace(
+    times=times,
+    fps=10.0,
+    read=lambda spans: (
+      pictures.Shot(n, b'%d' % n, True, np.ones(4), np.zeros(10))
+      for n in range(len(times))
+      if n not in missing
+    ),
+  )
 
 
 def test_a_long_film_becomes_records_that_tell_their_place(tmp_path):
