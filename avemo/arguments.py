@@ -144,6 +144,13 @@ def build_parser() -> argparse.ArgumentParser:
     help='a text file, one clip name a line (for eNTERFACE its path, such as '
     'subject_1/anger/sentence_1/s1_an_1); no media needed',
   )
+  source.add_argument(
+    '--raw',
+    type=pathlib.Path,
+    metavar='DIR',
+    help="the corpus as unpacked, whose own lists are read; MAFW's and "
+    "Aff-Wild2's folds are such lists",
+  )
   verb.add_argument('--json', action='store_true')
 
   verb = add(

@@ -65,6 +65,8 @@ def run_protocols(args) -> None:
   corpus = protocols.get(args.name).corpus
   if args.names:
     rows = protocols.rows_from_names(corpus, args.names)
+  elif args.raw:
+    rows = protocols.rows_from_raw(corpus, args.raw)
   elif args.data_dir:
     from avemo.data import folds, schema
 
