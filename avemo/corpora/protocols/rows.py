@@ -60,8 +60,8 @@ def rows_of_corpus(corpus: str) -> list[folds.Row]:
   module = corpora.get(corpus)
   if hasattr(module, 'list_rows'):
     raise errors.AvemoError(
-      f'{corpus}: its folds are lists that come with the corpus; name your copy '
-      'by --raw DIR, or what is prepared from it by --data-dir DIR'
+      f'{corpus}: its folds are lists that come with it; name your copy by '
+      '--raw DIR, or what is prepared from it by --data-dir DIR'
     )
   if not hasattr(module, 'all_names'):
     raise errors.AvemoError(
