@@ -24,6 +24,7 @@ def run_simulate(args) -> None:
     args.out,
     speakers=args.speakers,
     clips_per_speaker=args.clips_per_speaker,
+    videos=args.videos,
     seed=args.seed,
     quirks=args.quirks,
     workers=args.workers,
