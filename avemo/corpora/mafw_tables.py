@@ -4,7 +4,7 @@ import math
 import os
 import pathlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from avemo.corpora import clip, files, sheets
@@ -115,8 +115,17 @@ def _try(read_table, path, unusable):
 # --------------------------------------------------------------- the tables
 
 
-def read_rows(path: str | os.PathLike) -> tuple[dict[str, int], list]:
-  """Columns by name, none without a header, and the rows that hold a clip.
+def read_rows(
+  path: str | os.PathLike, width: int
+) -> tuple[dict[str, int], list[tuple[str | None, list[str]]]]:
+  """Columns by name, none without a header; clip and cells of each row.
+
+  The clip is in the column `clip`, else in the first one; it is None where
+  there is none.
+
+  Args:
+    path: the table.
+    width: cells of a row, at least.
 
   Raises:
     OSError: it cannot be read.
@@ -126,23 +135,16 @@ def read_rows(path: str | os.PathLike) -> tuple[dict[str, int], list]:
   if not rows:
     raise ValueError('it is empty')
   columns = {}
-  if _read_id(rows[0][0]) is None:
-    names = [re.sub('[ -]', '_', cell.strip().lower()) for cell in rows[0]]
+  names = [re.sub('[ -]', '_', cell.strip().lower()) for cell in rows[0]]
+  if 'clip' in names or _read_id(names[0]) is None:
     columns = {name: place for place, name in enumerate(names) if name}
     rows = rows[1:]
-  if not any(_read_id(row[0]) for row in rows):
-    raise ValueError('no row of it starts with the name of a clip')
-  return columns, rows
-
-
-def _iterate(path, width: int) -> Iterator[tuple[str | None, list[str], dict]]:
-  """Yields clip id (None for no clip), cells up to `width`, and columns."""
-  columns, rows = read_rows(path)
-  place = columns.get('clip', 0)
-  width = max([width, *(last + 1 for last in columns.values())])
-  for row in rows:
-    row = row + [''] * (width - len(row))
-    yield _read_id(row[place]), row, columns
+  width = max([width, *(place + 1 for place in columns.values())])
+  rows = [row + [''] * (width - len(row)) for row in rows]
+  found = [(_read_id(row[columns.get('clip', 0)]), row) for row in rows]
+  if not any(clip_id for clip_id, _ in found):
+    raise ValueError('no row of it names a clip')
+  return columns, found
 
 
 def read_single(path: str | os.PathLike) -> tuple[dict[str, str], int]:
@@ -152,7 +154,8 @@ def read_single(path: str | os.PathLike) -> tuple[dict[str, str], int]:
   0 where there is none.
   """
   found, num_wrong = {}, 0
-  for clip_id, row, columns in _iterate(path, 2 + len(EMOTIONS)):
+  columns, rows = read_rows(path, 2 + len(EMOTIONS))
+  for clip_id, row in rows:
     place = columns.get('single_label', 1 + len(EMOTIONS))
     number = _read_number(row[place])
     if clip_id is None or number not in range(len(EMOTIONS) + 1):
@@ -168,7 +171,8 @@ def read_several(path: str | os.PathLike) -> tuple[dict, int]:
   The labels are in the column `multi_label`, else in the last one: `6,10`.
   """
   found, num_wrong = {}, 0
-  for clip_id, row, columns in _iterate(path, 1):
+  columns, rows = read_rows(path, 1)
+  for clip_id, row in rows:
     cell = row[columns.get('multi_label', len(row) - 1)]
     numbers = [_read_number(word) for word in re.split(r'[,;，\s]+', cell)]
     known = [n for n in numbers if n in range(1, len(EMOTIONS) + 1)]
@@ -185,7 +189,8 @@ def read_confidences(path: str | os.PathLike) -> tuple[dict, int]:
   Columns by name, else in the published order: clip, invalid, the emotions.
   """
   found, num_wrong = {}, 0
-  for clip_id, row, columns in _iterate(path, 2 + len(EMOTIONS)):
+  columns, rows = read_rows(path, 2 + len(EMOTIONS))
+  for clip_id, row in rows:
     places = [columns.get(e, 2 + n) for n, e in enumerate(EMOTIONS)]
     values = [_read_number(row[place]) for place in places]
     invalid = _read_number(row[columns.get('invalid', 1)])
@@ -202,7 +207,7 @@ def read_captions(path: str | os.PathLike) -> tuple[dict, int]:
   It has no header as published.
   """
   found, num_wrong = {}, 0
-  for clip_id, row, _ in _iterate(path, 3):
+  for clip_id, row in read_rows(path, 3)[1]:
     if clip_id is None:
       num_wrong += 1
     else:
