@@ -10,7 +10,7 @@ from avemo.data import schema
 from avemo.media import encode
 from avemo.simulate import actor, trajectory
 
-FPS = 10
+FPS = 5
 
 PROGRAM = """
 import resource, sys
@@ -70,7 +70,8 @@ def test_memory_does_not_grow_with_the_film(tmp_path, config):
     )
     peaks.append(int(done.stdout.split()[-1]) / 1024)
     source = schema.open_dataset(f'aff_wild2_av/{config}', data).source
-    assert len(source) == minutes * 6
+    # The sound, coded in whole blocks, is a little longer than the film.
+    assert len(source) in (minutes * 6, minutes * 6 + 1)
     found = [source[n]['frame_valence'] for n in range(len(source))]
     np.testing.assert_allclose(np.concatenate(found), values, atol=1e-6)
     index = [source[n]['frame_index'] for n in range(len(source))]

@@ -34,6 +34,9 @@ CORPORA = {
   'aff_wild2': aff_wild2,
 }
 
+# Speakers, or videos where nobody is named, when their number is not given.
+_USUAL_COUNT = 12
+
 # Clips of one speaker that a worker takes at a time: the layers of the face
 # are drawn once for all of them.
 _CHUNK = 12
@@ -155,11 +158,11 @@ def plan(
   if room.FOLDS:
     _refuse(corpus, 'videos', videos, 'speakers')
     wanted = {room.describe(name)[0] for name in required}
-    chosen = choose_speakers(room.FOLDS, speakers or 12, wanted)
+    chosen = choose_speakers(room.FOLDS, _or_usual(speakers), wanted)
   else:
     _refuse(corpus, 'speakers', speakers, 'videos')
     _refuse(corpus, 'clips_per_speaker', clips_per_speaker, 'videos')
-    chosen = choose_videos(room.SPEAKERS, videos or 12)
+    chosen = choose_videos(room.SPEAKERS, _or_usual(videos))
   names = set(required)
   for speaker in chosen:
     names |= set(_choose_clips(room, speaker, clips_per_speaker, seed))
@@ -252,6 +255,10 @@ def choose_videos(known: tuple[str, ...], count: int) -> list[str]:
       f'{count} videos: ask for 1 to {len(known)} of this corpus'
     )
   return list(known[:count])
+
+
+def _or_usual(count):
+  return _USUAL_COUNT if count is None else count
 
 
 def _refuse(corpus, name, value, other):
