@@ -181,6 +181,17 @@ def test_a_multi_task_file(tmp_path):
   assert found.expression[0] == 3
 
 
+def test_the_test_list_of_several_tasks_has_names_alone(tmp_path):
+  path = tmp_path / 'MTL_Challenge_test_set_release.txt'
+  write(path, 'image', ['video7/00001.jpg', 'video7/00002.jpg'])
+  put(tmp_path / 'batch1/video7.mp4')
+  (clip,), unusable = aff_wild2.scan(tmp_path)
+  assert not unusable and clip.extra['official_mtl'] == 'test'
+  found, faults = clip.read_labels()
+  assert not faults and np.isnan(found.valence).all()
+  assert (found.expression == -1).all() and len(found.expression) == 2
+
+
 def plant(root):
   """Annotations in the trees of three years, with films by name alone."""
   third = root / 'Third ABAW Annotations'
