@@ -6,12 +6,15 @@ import re
 import cv2
 import numpy as np
 import pytest
+import small_run
 
 from avemo import errors, simulate
 from avemo.corpora import aff_wild2, protocols
 from avemo.data import folds, schema
+from avemo.evaluate import run, table
 from avemo.media import decode
 from avemo.simulate import corpus
+from avemo.train import loop
 from datasets_tfds import prepare
 
 UNITS = (1, 2, 4, 6, 7, 10, 12, 15, 23, 24, 25, 26)
@@ -413,3 +416,30 @@ def test_mafw_folds_over_a_copy_and_over_what_is_prepared(clips, clip_data):
 def test_the_best_score_on_mafw_is_stated(clips):
   best = simulate.oracle(clips)
   assert 0 < best['audio'] < 1 and best['both'] >= best['video'] > 0
+
+
+def test_a_short_training_on_mafw_is_scored_on_its_official_fold(
+  clip_data, tmp_path
+):
+  config = small_run.make_config(
+    steps=2,
+    data_dir=str(clip_data[0]),
+    data={
+      'name': 'mafw_av',
+      'protocol': 'mafw_official_5fold',
+      'fold': 0,
+      'batch_size': 8,
+    },
+    optim={'warmup': 0},
+  )
+  loop.train(config, tmp_path)
+  run.evaluate(tmp_path)
+  metrics = json.loads((tmp_path / 'eval/test/metrics.json').read_text())
+  found = table.read(tmp_path / 'eval/test/predictions.csv')
+  dataset = schema.open_dataset('mafw_av', clip_data[0])
+  tested = dataset.index['official_single_fold'] == 1
+  assert set(found.clip_id) == set(dataset.index['clip_id'][tested])
+  # A listener says nothing of the clip without sound.
+  assert metrics['num_examples'] == len(found.clip_id) - 1 > 0
+  # Nobody is named.
+  assert set(found.speaker) == {''} and metrics['intervals'] is None
