@@ -73,15 +73,17 @@ class Faces:
   def _read(self, index, name) -> pictures.Shot | None:
     """A picture as it is, or smaller; None for one that is damaged."""
     content = pathlib.Path(self.path, name).read_bytes()
+    is_jpeg = content.startswith(b'\xff\xd8')
     image = None
-    if content:
+    # Decoders paint what a JPEG that is cut short lacks in grey.
+    if content and not (is_jpeg and b'\xff\xd9' not in content[-64:]):
       data = np.frombuffer(content, np.uint8)
       image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
     if image is None:
       self.num_damaged += 1
       return None
     small, _ = stills.shrink(image, schema.MAX_SIDE)
-    if small is not image or not content.startswith(b'\xff\xd8'):
+    if small is not image or not is_jpeg:
       content = stills.encode_jpeg(small)
     height, width = small.shape[:2]
     box = np.array([0, 0, width, height], np.float32)

@@ -11,6 +11,7 @@ from corpus_trees import put
 from avemo import errors
 from avemo.corpora import aff_wild2, protocols
 from avemo.corpora import aff_wild2_labels as labels
+from avemo.simulate import aff_wild2_files, trajectory
 
 PUBLISHED = 'AU1,AU2,AU4,AU6,AU7,AU10,AU12,AU15,AU23,AU24,AU25,AU26'
 
@@ -260,6 +261,37 @@ def test_trees_of_several_years(tmp_path):
   assert 'no annotation' in reasons['batch1/9.mp4']
   assert 'no annotation' in reasons['cropped_aligned/99']
   assert 'licence.txt' not in reasons
+
+
+@pytest.mark.parametrize('layout', aff_wild2_files.FOLDERS)
+def test_simulated_trees_of_every_year(tmp_path, layout):
+  shown = trajectory.Labels(
+    np.full((20, 2), 0.25), np.arange(20) % 8, np.ones((20, 12), int)
+  )
+  names = [f'video{n}' for n in range(5, 25)]
+  media = {'layout': layout, 'quirks': {}}
+  for name in names:
+    aff_wild2_files.write_annotations(tmp_path, name, shown, media)
+    put(tmp_path / f'batch1/{name}.mp4')
+  aff_wild2_files.finish(tmp_path, names, layout, odd=False)
+  clips, unusable = aff_wild2.scan(tmp_path)
+  assert not unusable and len(clips) == 20
+  for clip in clips:
+    for task in labels.BY_FRAME:
+      part = aff_wild2_files.find_part(clip.clip_id, task)
+      assert clip.extra[f'official_{task}'] == part
+    found, faults = clip.read_labels()
+    masked = aff_wild2_files.mask(shown)
+    assert not faults
+    if clip.extra['official_va'] in ('train', 'val'):
+      expected = np.where(masked['va'] == -5, np.nan, masked['va'])
+      np.testing.assert_array_equal(found.valence, expected[:, 0])
+    if clip.extra['official_expr']:
+      assert found.expression.tolist() == masked['expr'][:, 0].tolist()
+  for task in labels.BY_FRAME:
+    assert {clip.extra[f'official_{task}'] for clip in clips} >= {
+      'train', 'val', '',
+    } - ({''} if task == 'va' else set())  # fmt: skip
 
 
 def test_official_sets_by_task_and_over_all(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import cv2
 import numpy as np
@@ -314,6 +315,24 @@ def test_a_copy_without_films_keeps_faces_and_labels(films, tmp_path):
   assert not record['speech'] and record['fps'] == 30
   assert len(record['frames']) == len(record['frame_valence']) > 30
   assert record['face'].sum() == len(record['face']) - 7
+
+
+def test_faces_that_are_cut_short_count_as_missing(films, tmp_path):
+  raw = tmp_path / 'raw'
+  faces = raw / 'cropped_aligned' / 'video9'
+  shutil.copytree(films / 'cropped_aligned' / 'video9', faces)
+  (raw / LATEST).symlink_to(films / LATEST)
+  for number, kept in ((5, 0.6), (6, 0.0), (7, 0.9)):
+    path = faces / f'{number:05d}.jpg'
+    path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
+  report = build('aff_wild2', raw, tmp_path)
+  reasons = read_reasons(report)
+  assert reasons['cropped_aligned/video9'] == (
+    '3 of its pictures cannot be read'
+  )
+  (record,) = schema.open_dataset('aff_wild2_av', tmp_path).source
+  assert record['face'][:8].tolist() == [0, 1, 1, 1, 0, 0, 0, 1]
+  assert record['frames'][6] == record['frames'][3]
 
 
 def test_no_best_score_is_stated_for_labels_by_frame(films):

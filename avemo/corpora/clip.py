@@ -73,7 +73,8 @@ class Clip:
     pictures: folders of faces that the corpus ships cut out, one file a
       frame, the best first.
     fps: frames a second where no film tells; 0 unknown.
-    side: 'left' or 'right' where the clip is of one of two people.
+    side: 'left' or 'right' where the clip is of one of two people; that of
+      the picture, not their own, by assumption.
     read_labels: gives the labels by frame, and the files of them that are of
       no use. A function, for the labels of a whole corpus fill the memory.
   """
