@@ -141,14 +141,32 @@ def make_row(number: int, record: Mapping[str, Any]) -> dict[str, Any]:
   row |= {name: _to_value(record[name]) for name in _COPIED}
   row |= {
     # Of the sound alone: copies of it are found under other names and labels.
-    'audio_sha256': hashlib.sha256(speech).hexdigest() if speech else '',
+    # Silence is no copy of another one.
+    'audio_sha256': hashlib.sha256(speech).hexdigest()
+    if speech.strip(b'\0')
+    else '',
     'num_frames': np.int32(len(record['frames'])),
     'num_faces': np.int32(np.count_nonzero(record['face'])),
     'num_samples': np.int32(num_samples),
+    **_count_labels(record),
     'duration': np.float32(max(shown, num_samples / SAMPLE_RATE)),
   }
   others = sorted(set(record) - set(_COPIED) - set(_LEFT_OUT))
   return row | {name: _to_value(record[name]) for name in others}
+
+
+def _count_labels(record) -> dict[str, np.int32]:
+  """How many frames have each label; valence counts with arousal alone."""
+  affect = np.asarray(record['frame_valence']) + record['frame_arousal']
+  known = {
+    'num_affect_labels': np.isfinite(affect),
+    'num_expression_labels': np.asarray(record['frame_expression']) >= 0,
+    # All of a frame's units or none, as they are scored.
+    'num_action_unit_labels': np.isfinite(record['frame_action_units']).all(1),
+  }
+  return {
+    name: np.int32(np.count_nonzero(mask)) for name, mask in known.items()
+  }
 
 
 def _to_value(value):
