@@ -60,10 +60,21 @@ def build_parser() -> argparse.ArgumentParser:
     'write a small corpus in the real layout, made from a seed',
   )
   verb.add_argument(
-    'corpus', metavar='CORPUS', help='crema_d, ravdess, enterface or msp_improv'
+    'corpus',
+    metavar='CORPUS',
+    help='crema_d, ravdess, enterface, msp_improv, mafw or aff_wild2',
   )
   verb.add_argument('--out', type=pathlib.Path, required=True, metavar='DIR')
-  verb.add_argument('--speakers', type=positive_int, default=12, metavar='N')
+  verb.add_argument(
+    '--speakers', type=positive_int, metavar='N', help='12 when not given'
+  )
+  verb.add_argument(
+    '--videos',
+    type=positive_int,
+    metavar='N',
+    help='in place of speakers, where the corpus names none: mafw, aff_wild2; '
+    '12 when not given',
+  )
   verb.add_argument(
     '--clips-per-speaker',
     type=positive_int,
@@ -97,7 +108,9 @@ def build_parser() -> argparse.ArgumentParser:
 
   verb = add('prepare', "build the dataset CORPUS_av from a corpus's files")
   verb.add_argument(
-    'corpus', metavar='CORPUS', help='crema_d, ravdess, enterface or msp_improv'
+    'corpus',
+    metavar='CORPUS',
+    help='crema_d, ravdess, enterface, msp_improv, mafw or aff_wild2',
   )
   verb.add_argument(
     '--raw',
@@ -143,6 +156,13 @@ def build_parser() -> argparse.ArgumentParser:
     metavar='FILE',
     help='a text file, one clip name a line (for eNTERFACE its path, such as '
     'subject_1/anger/sentence_1/s1_an_1); no media needed',
+  )
+  source.add_argument(
+    '--raw',
+    type=pathlib.Path,
+    metavar='DIR',
+    help="the corpus as unpacked, whose own lists are read; MAFW's and "
+    "Aff-Wild2's folds are such lists",
   )
   verb.add_argument('--json', action='store_true')
 

@@ -24,6 +24,7 @@ def run_simulate(args) -> None:
     args.out,
     speakers=args.speakers,
     clips_per_speaker=args.clips_per_speaker,
+    videos=args.videos,
     seed=args.seed,
     quirks=args.quirks,
     workers=args.workers,
@@ -65,6 +66,8 @@ def run_protocols(args) -> None:
   corpus = protocols.get(args.name).corpus
   if args.names:
     rows = protocols.rows_from_names(corpus, args.names)
+  elif args.raw:
+    rows = protocols.rows_from_raw(corpus, args.raw)
   elif args.data_dir:
     from avemo.data import folds, schema
 

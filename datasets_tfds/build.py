@@ -1,5 +1,6 @@
 """What the builders of all corpora share: clips in, shards of records out."""
 
+import dataclasses
 import errno
 import functools
 import json
@@ -17,7 +18,7 @@ from avemo import corpora, errors
 from avemo.corpora import clip as clips
 from avemo.data import schema
 from avemo.media import faces
-from datasets_tfds import pool, records
+from datasets_tfds import pool, records, spool
 
 QUARANTINE = 'quarantine.jsonl'
 
@@ -102,7 +103,9 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   def _generate_examples(self, root):
     """Yields (clip's id, its serialised records); writes the quarantine."""
     found, unusable = self.scan(root)
-    jobs = [(clip, self.options) for clip in found]
+    # A folder that is removed when the build ends, whatever ends it.
+    options = dataclasses.replace(self.options, scratch=str(self.data_dir))
+    jobs = [(clip, options) for clip in found]
     outcomes = pool.map_ordered(
       serialise_clip, jobs, workers=self.workers, give_up=give_up
     )
@@ -175,9 +178,13 @@ def serialise_clip(
 ) -> records.Outcome:
   """Makes a clip's records, as bytes; runs in a worker."""
   clip, options = job
-  outcome = records.make_records(clip, options, make_detector)
   serialise = make_serialiser(tuple(options.extra.items()))
-  return outcome._replace(records=[serialise(r) for r in outcome.records])
+  return records.make_records(
+    clip,
+    options,
+    make_detector,
+    lambda made: spool.store(map(serialise, made), options.scratch),
+  )
 
 
 def give_up(job: tuple[clips.Clip, records.Options]) -> records.Outcome:

@@ -1,7 +1,8 @@
 """From a film to the pictures that are stored: whole, or cut around a face."""
 
+import array
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import cv2
@@ -11,7 +12,7 @@ from avemo import errors
 from avemo.data import schema
 from avemo.media import crops, decode, faces, stills, tracking
 
-# Boxes are smoothed over a whole film before its faces are cut. Films whose
+# Films are read twice: to follow the face, then to cut it out. Those whose
 # pictures take more memory than this are decoded a second time for it.
 _KEPT_BYTES = 128 << 20
 
@@ -24,27 +25,30 @@ _LENGTH_SLACK = 0.5
 _STILL_LEVELS = 3
 _STILL_SIZE = (32, 24)
 
+# From the first picture of a part to the one after its last.
+Span = tuple[int, int]
 
-class Picture(NamedTuple):
-  """The pictures of a clip, ready to store.
+
+class Shot(NamedTuple):
+  """A picture as it is stored.
 
   Attributes:
-    fps: frames a second.
-    frames: n JPEGs.
-    index: int32 [n], their numbers in the film.
-    time: float64 [n], their seconds in the film.
-    face: uint8 [n], 1 where the face was found or followed.
-    box: float32 [n, 4], of the face in the stored picture, 0 without one.
-    landmarks: float32 [n, 10], likewise, NaN where unknown.
+    index: its number in the film, from 0.
+    jpeg: the picture.
+    face: whether the face was found or followed.
+    box: float32 [4], of the face in the stored picture, 0 without one.
+    landmarks: float32 [10], likewise, NaN where unknown.
   """
 
-  fps: float
-  frames: list[bytes]
-  index: np.ndarray
-  time: np.ndarray
-  face: np.ndarray
+  index: int
+  jpeg: bytes
+  face: bool
   box: np.ndarray
   landmarks: np.ndarray
+
+
+NO_BOX = np.zeros(4, np.float32)
+NO_LANDMARKS = np.full(10, np.nan, np.float32)
 
 
 def is_cut_short(seconds: float, other_seconds: float) -> bool:
@@ -52,92 +56,86 @@ def is_cut_short(seconds: float, other_seconds: float) -> bool:
   return other_seconds > seconds * _LENGTH_FACTOR + _LENGTH_SLACK
 
 
-def read_picture(
-  path: str,
-  detector: faces.Detector,
-  *,
-  config: str,
-  longest: float = math.inf,
-  heard: float = 0.0,
-) -> Picture:
-  """The pictures of a film, whole or cut around its main face.
-
-  Args:
-    path: the film.
-    detector: finds faces.
-    config: 'face' or 'frame'.
-    longest: seconds beyond which the film is none of a clip.
-    heard: seconds that the clip's sound lasts, as far as it is known.
-
-  Raises:
-    MediaError: for a film that is of no use.
-  """
-  film = _Film(path, longest)
-  tracks = tracking.track_faces(film.watch(), detector)
-  if is_cut_short(film.times[-1], heard):
-    raise errors.MediaError(
-      path,
-      f'its pictures last {film.times[-1]:.2f} s, the sound {heard:.2f} s',
-    )
-  track = tracking.main_track(tracks, len(film.times))
-  if track is None and config == 'face':
-    raise errors.MediaError(path, 'no face was found in it')
-  if track is None and film.is_still:
-    raise errors.MediaError(path, 'one still picture without a face')
-  store = _store_crops if config == 'face' else _store_frames
-  frames, box, landmarks = store(film, track)
-  face = np.zeros(len(frames), np.uint8)
-  if track is not None:
-    face[track.frames] = 1
-  box[face == 0] = 0
-  landmarks[face == 0] = np.nan
-  return Picture(
-    decode.probe(path).fps,
-    frames,
-    np.arange(len(frames), dtype=np.int32),
-    np.array(film.times),
-    face,
-    box,
-    landmarks,
-  )
-
-
-class _Film:
-  """A film, read twice: to follow the face, then to cut it out.
+class Film:
+  """A film that has been looked over once.
 
   Attributes:
     path: the file.
-    times: seconds of each picture.
-    is_still: no picture differs from the first.
+    fps: frames a second.
+    times: float64 [n], seconds of each picture.
   """
 
-  def __init__(self, path, longest):
-    self.path = path
-    self.times = []
-    self.is_still = True
-    self._kept = []
-    self._longest = longest
+  def __init__(
+    self,
+    path: str,
+    detector: faces.Detector,
+    *,
+    config: str,
+    max_seconds: float = schema.MAX_SECONDS,
+    longest: float = math.inf,
+    heard: float = 0.0,
+    side: str = '',
+  ):
+    """Follows the faces through the film.
 
-  def watch(self) -> Iterator[np.ndarray]:
-    """Yields the pictures for the first time.
+    Args:
+      path: the film.
+      detector: finds faces.
+      config: 'face' or 'frame'.
+      max_seconds: longest part of it that is stored at a time.
+      longest: seconds beyond which the film is none of a clip.
+      heard: seconds that the clip's sound lasts, as far as it is known.
+      side: 'left' or 'right' when it is about the person in that half of the
+        picture, '' when about the one who is largest for longest.
 
     Raises:
-      MediaError: when they go on for longer than a clip can.
+      MediaError: for a film that is of no use.
     """
+    self.path = path
+    self._config = config
+    self._kept = []
+    self._half = ()
+    self._is_still = True
+    times = array.array('d')
+    images = self._watch(times, longest, side)
+    self._tracks = tracking.track_faces(images, detector)
+    self.times = np.array(times)
+    self.fps = decode.probe(path).fps
+    if is_cut_short(times[-1], heard):
+      raise errors.MediaError(
+        path, f'its pictures last {times[-1]:.2f} s, the sound {heard:.2f} s'
+      )
+    count = max(1, math.ceil(times[-1] / max_seconds))
+    edges = np.linspace(0, len(times), count + 1).astype(int).tolist()
+    if any(map(self._find_face, edges[:-1], edges[1:])):
+      return
+    if config == 'face':
+      raise errors.MediaError(path, 'no face was found in it')
+    if self._is_still:
+      raise errors.MediaError(path, 'one still picture without a face')
+
+  def _watch(self, times, longest, side) -> Iterator[np.ndarray]:
+    """Yields the pictures for the first time, and notes what they are."""
     first = None
     for frame in decode.read_frames(self.path):
-      if frame.time > self._longest:
+      if frame.time > longest:
         raise errors.MediaError(
-          self.path, f'lasts longer than {self._longest:g} s, as no clip does'
+          self.path, f'lasts longer than {longest:g} s, as no clip does'
         )
       small = cv2.resize(
         cv2.cvtColor(frame.image, cv2.COLOR_RGB2GRAY),
         _STILL_SIZE,
         interpolation=cv2.INTER_AREA,
       )
-      first = small if first is None else first
-      self.is_still &= int(cv2.absdiff(small, first).max()) <= _STILL_LEVELS
-      self.times.append(frame.time)
+      if first is None:
+        first = small
+        middle = frame.image.shape[1] / 2
+        # Which half is whose where only one of two people is seen.
+        halves = {'left': (-math.inf, middle), 'right': (middle, math.inf)}
+        self._half = halves.get(side, ())
+      change = int(cv2.absdiff(small, first).max())
+      self._is_still &= change <= _STILL_LEVELS
+      times.append(frame.time)
       self._keep(frame.image)
       yield frame.image
 
@@ -148,53 +146,79 @@ class _Film:
     if len(self._kept) * image.nbytes > _KEPT_BYTES:
       self._kept = None
 
-  def read_again(self) -> Iterator[np.ndarray]:
-    """Yields the pictures once more."""
+  def _read_again(self) -> Iterator[np.ndarray]:
     if self._kept is not None:
       yield from self._kept
       return
     for frame in decode.read_frames(self.path):
       yield frame.image
 
+  def _find_face(self, start, stop):
+    return tracking.main_track(self._tracks, start, stop, self._half)
 
-def _store_crops(film, track):
+  def read(self, parts: Sequence[Span]) -> Iterator[Shot]:
+    """Yields the pictures to store, one after the other.
+
+    Args:
+      parts: of the film, one after the other; each is about its main face.
+        Where faces are cut, a part without any has no pictures.
+    """
+    images = enumerate(self._read_again())
+    cut = _cut_faces if self._config == 'face' else _keep_whole
+    for start, stop in parts:
+      track = self._find_face(start, stop)
+      inside = (next(images) for _ in range(start, min(stop, len(self.times))))
+      yield from cut(inside, track, range(start, stop))
+
+
+def _cut_faces(images, track, numbers) -> Iterator[Shot]:
   """Squares around the face; where it is lost, between its last places."""
-  everywhere = np.arange(len(film.times))
+  if track is None:
+    # The pictures are gone through all the same.
+    for _ in images:
+      continue
+    return
   boxes = np.stack(
     [
-      np.interp(everywhere, track.frames, track.boxes[:, side])
+      np.interp(numbers, track.frames, track.boxes[:, side])
       for side in range(4)
     ],
     axis=1,
   )
-  points = np.full((len(everywhere), 5, 2), np.nan)
-  points[track.frames] = track.landmarks
-  frames, new_boxes, new_points = [], [], []
-  for image, box, landmarks in zip(
-    film.read_again(), boxes, points, strict=True
-  ):
+  for (index, image), box in zip(images, boxes, strict=False):
+    place = _find_place(track, index)
     crop, box, landmarks = crops.crop_face(
       image,
       box,
       margin=schema.MARGIN,
       max_side=schema.MAX_SIDE,
-      landmarks=landmarks,
+      landmarks=None if place is None else track.landmarks[place],
     )
-    frames.append(stills.encode_jpeg(crop))
-    new_boxes.append(box)
-    new_points.append(landmarks.reshape(10))
-  return frames, np.float32(new_boxes), np.float32(new_points)
+    jpeg = stills.encode_jpeg(crop)
+    if place is None:
+      yield Shot(index, jpeg, False, NO_BOX, NO_LANDMARKS)
+    else:
+      yield Shot(index, jpeg, True, box, landmarks.reshape(10))
 
 
-def _store_frames(film, track):
+def _keep_whole(images, track, numbers) -> Iterator[Shot]:
   """Whole pictures."""
-  box = np.zeros((len(film.times), 4), np.float32)
-  landmarks = np.full((len(film.times), 10), np.nan, np.float32)
-  frames, scale = [], 1.0
-  for image in film.read_again():
+  del numbers
+  for index, image in images:
     image, scale = stills.shrink(image, schema.MAX_SIDE)
-    frames.append(stills.encode_jpeg(image))
-  if track is not None:
-    box[track.frames] = track.boxes * scale
-    landmarks[track.frames] = track.landmarks.reshape(-1, 10) * scale
-  return frames, box, landmarks
+    jpeg = stills.encode_jpeg(image)
+    place = None if track is None else _find_place(track, index)
+    if place is None:
+      yield Shot(index, jpeg, False, NO_BOX, NO_LANDMARKS)
+    else:
+      box = track.boxes[place] * np.float32(scale)
+      points = track.landmarks[place].reshape(10) * np.float32(scale)
+      yield Shot(index, jpeg, True, box, points)
+
+
+def _find_place(track, index) -> int | None:
+  """Where in the track a picture is; None where the face is lost."""
+  place = int(np.searchsorted(track.frames, index))
+  if place < len(track.frames) and track.frames[place] == index:
+    return place
+  return None

@@ -1,9 +1,13 @@
-"""One clip's files to its records: decode, find the face, cut, encode."""
+"""One clip's files to its records: decode, find the face, cut, encode.
+
+Files are looked over once and then read again part by part, so that a film of
+hours takes no more memory than a short one.
+"""
 
 import dataclasses
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,12 +15,8 @@ import numpy as np
 from avemo import errors
 from avemo.corpora import clip as clips
 from avemo.data import schema
-from avemo.media import decode, encode, faces
-from datasets_tfds import pictures
-
-# Sound that nowhere rises above -60 dB of full scale is silence.
-SILENCE = 1e-3
-_SHORTEST_SOUND = 0.1
+from avemo.media import faces
+from datasets_tfds import parts, pictures, shipped, sounds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +30,8 @@ class Options:
       None where it may be a film of any length.
     extra: the corpus's own fields, name to type.
     max_seconds: longest segment.
+    scratch: folder for the records of a long film on their way; the system's
+      own when empty.
   """
 
   config: str = schema.CONFIGS[0]
@@ -37,19 +39,29 @@ class Options:
   longest_clip: float | None = None
   extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   max_seconds: float = schema.MAX_SECONDS
+  scratch: str = ''
 
 
 class Outcome(NamedTuple):
   """What came of a clip: its records, and the files that were of no use."""
 
-  records: list
+  records: Any
   unusable: list[clips.Quarantined]
+
+
+class _Unreadable(Exception):
+  """A file that was fine when it was looked over, and is not any more."""
+
+  def __init__(self, kind, path, reason):
+    super().__init__(reason)
+    self.kind, self.path, self.reason = kind, path, reason
 
 
 def make_records(
   clip: clips.Clip,
   options: Options,
   make_detector: Callable[..., faces.Detector] = faces.make_detector,
+  store: Callable[[Iterator[dict[str, Any]]], Any] = list,
 ) -> Outcome:
   """Reads a clip's files and makes its records.
 
@@ -61,211 +73,155 @@ def make_records(
     clip: the clip.
     options: how.
     make_detector: face model's path or None -> detector.
+    store: takes the records one by one; what it returns stands for them.
   """
-  unusable = {}
-  speech = _read_first(
-    clip.audios, lambda path: read_speech(path, clip, options), unusable
-  )
-  heard = 0.0 if speech is None else len(speech) / schema.SAMPLE_RATE
-  picture = _read_first(
-    clip.videos,
-    lambda path: pictures.read_picture(
+  labels, faults = clip.read_labels() if clip.read_labels else (None, [])
+  notes = _Notes()
+  while True:
+    sound, picture = _look_over(clip, options, make_detector, notes)
+    if clip.needs_both and (sound is None or picture is None):
+      # Noted on every file of the clip: none of them is in the dataset.
+      what = 'picture' if picture is None else 'sound'
+      for path in dict.fromkeys((*clip.videos, *clip.audios)):
+        notes.refuse(what, path, f'left out, for its clip has no usable {what}')
+      sound = picture = None
+    try:
+      stored = store(_stream(clip, sound, picture, labels, options))
+      break
+    except _Unreadable as error:
+      notes.refuse(error.kind, error.path, error.reason)
+  unusable = [*faults, *notes.tell()]
+  if isinstance(picture, shipped.Faces) and picture.num_damaged:
+    reason = f'{picture.num_damaged} of its pictures cannot be read'
+    unusable.append(clips.Quarantined(picture.path, reason))
+  if labels is not None and picture is not None:
+    unusable += parts.find_mismatches(labels, len(picture.times))
+  return Outcome(stored, unusable)
+
+
+class _Notes:
+  """What is wrong with a clip's files."""
+
+  def __init__(self):
+    self._reasons = {}
+    self._refused = set()
+
+  def refuse(self, kind: str, path: str, reason: str):
+    """Notes that the picture or the sound of a file is of no use."""
+    self._reasons.setdefault(os.fspath(path), []).append(reason)
+    self._refused.add((kind, path))
+
+  def read_first(self, kind, paths, read):
+    """What the first usable file gives, or None."""
+    for path in paths:
+      if (kind, path) in self._refused:
+        continue
+      try:
+        found = read(path)
+      except Exception as error:
+        # One file's damage, of whatever kind, must not stop a corpus's build.
+        self.refuse(kind, path, _explain(error))
+        continue
+      if found is not None:
+        return found
+    return None
+
+  def tell(self) -> list[clips.Quarantined]:
+    return [
+      clips.Quarantined(path, '; '.join(dict.fromkeys(reasons)))
+      for path, reasons in self._reasons.items()
+    ]
+
+
+def _explain(error: Exception) -> str:
+  if isinstance(error, errors.MediaError):
+    return error.reason
+  reason = f'cannot be read ({type(error).__name__}: {error})'
+  return ' '.join(reason.split())
+
+
+def _look_over(clip, options, make_detector, notes):
+  """The clip's sound and its pictures, either of which may be None."""
+  longest = options.longest_clip or math.inf
+
+  def hear(path, shown=0.0):
+    return sounds.look_over(
+      path, longest=longest, shown=shown, has_picture=path in clip.videos
+    )
+
+  def watch(path):
+    if path in clip.pictures:
+      return shipped.Faces(path, clip)
+    return pictures.Film(
       path,
       make_detector(options.face_model),
       config=options.config,
-      longest=options.longest_clip or math.inf,
-      heard=heard,
-    ),
-    unusable,
-  )
-  if speech is not None and picture is not None:
-    shown = float(picture.time[-1])
-    if pictures.is_cut_short(heard, shown):
-      speech = _read_first(
-        clip.audios,
-        lambda path: read_speech(path, clip, options, shown),
-        unusable,
-      )
-  records = []
-  if clip.needs_both and (speech is None or picture is None):
-    # Noted on every file of the clip: none of them is in the dataset.
-    what = 'picture' if picture is None else 'sound'
-    reason = f'left out, for its clip has no usable {what}'
-    for path in dict.fromkeys((*clip.videos, *clip.audios)):
-      unusable.setdefault(path, []).append(reason)
-  elif speech is not None or picture is not None:
-    records = [
-      make_record(clip, part, options)
-      for part in cut_segments(speech, picture, options.max_seconds)
-    ]
-  return Outcome(
-    records,
-    [
-      clips.Quarantined(path, '; '.join(dict.fromkeys(reasons)))
-      for path, reasons in unusable.items()
-    ],
-  )
-
-
-def _read_first(paths, read, unusable):
-  """What the first usable file gives, or None; notes the unusable ones."""
-  for path in paths:
-    try:
-      found = read(path)
-    except errors.MediaError as error:
-      unusable.setdefault(os.fspath(path), []).append(error.reason)
-      continue
-    except Exception as error:
-      # One file's damage, of whatever kind, must not stop a corpus's build.
-      reason = f'cannot be read ({type(error).__name__}: {error})'
-      unusable.setdefault(os.fspath(path), []).append(' '.join(reason.split()))
-      continue
-    if found is not None:
-      return found
-  return None
-
-
-def read_speech(
-  path: str, clip: clips.Clip, options: Options, shown: float = 0.0
-) -> np.ndarray | None:
-  """Sound as int16 [n] at 16 kHz; None where a film has no sound.
-
-  Args:
-    path: the file.
-    clip: whose it is.
-    options: how.
-    shown: seconds that the clip's picture lasts, as far as it is known.
-
-  Raises:
-    MediaError: for sound that is of no use.
-  """
-  pieces, size = [], 0
-  longest = (options.longest_clip or math.inf) * schema.SAMPLE_RATE
-  for piece in decode.stream_audio(path, sample_rate=schema.SAMPLE_RATE):
-    pieces.append(piece)
-    size += len(piece)
-    if size > longest:
-      raise errors.MediaError(
-        path, f'its sound is longer than {options.longest_clip:g} s'
-      )
-  if not pieces:
-    if path in clip.videos:
-      return None
-    raise errors.MediaError(path, 'has no sound')
-  speech = np.concatenate(pieces)
-  if size < _SHORTEST_SOUND * schema.SAMPLE_RATE:
-    raise errors.MediaError(
-      path, f'its sound is shorter than {_SHORTEST_SOUND:g} s'
+      max_seconds=options.max_seconds,
+      longest=longest,
+      heard=0.0 if sound is None else sound.seconds,
+      side=clip.side,
     )
-  if pictures.is_cut_short(size / schema.SAMPLE_RATE, shown):
-    raise errors.MediaError(
-      path,
-      f'its sound lasts {size / schema.SAMPLE_RATE:.2f} s, the pictures '
-      f'{shown:.2f} s',
-    )
-  if np.abs(speech).max() < SILENCE:
-    raise errors.MediaError(path, 'its sound is silent')
-  return encode.to_int16(speech)
+
+  sound = notes.read_first('sound', clip.audios, hear)
+  # Faces that are cut out already are no whole pictures, but better than none.
+  candidates = (
+    (*clip.pictures, *clip.videos)
+    if options.config == 'face'
+    else (*clip.videos, *clip.pictures)
+  )
+  picture = notes.read_first('picture', candidates, watch)
+  if sound is not None and isinstance(picture, pictures.Film):
+    shown = float(picture.times[-1])
+    if pictures.is_cut_short(sound.seconds, shown):
+      sound = notes.read_first(
+        'sound', clip.audios, lambda path: hear(path, shown)
+      )
+  return sound, picture
 
 
-class Segment(NamedTuple):
-  """A piece of a clip; a missing modality is None, or empty in this piece."""
-
-  number: int
-  count: int
-  start: float
-  speech: np.ndarray | None
-  picture: pictures.Picture | None
-
-
-def cut_segments(
-  speech: np.ndarray | None,
-  picture: pictures.Picture | None,
-  max_seconds: float,
-) -> list[Segment]:
-  """Cuts a clip into equal pieces of at most `max_seconds`.
-
-  Args:
-    speech: int16 [n] at 16 kHz, or None.
-    picture: the pictures, or None.
-    max_seconds: a piece's longest duration.
-  """
-  seconds = 0.0 if speech is None else len(speech) / schema.SAMPLE_RATE
+def _stream(clip, sound, picture, labels, options) -> Iterator[dict[str, Any]]:
+  """Yields the records of a clip, as `schema.features` describes them."""
+  if sound is None and picture is None:
+    return
+  line = parts.make_timeline(clip, sound, picture, labels, options.max_seconds)
+  voice = sounds.cut(sound, line.edges)
+  shots = iter(()) if picture is None else picture.read(line.spans)
+  if sound is not None:
+    voice = _guard('sound', sound.path, voice)
   if picture is not None:
-    seconds = max(seconds, picture.time[-1] + 1 / max(picture.fps, 1.0))
-  # A hundredth of a second over the limit makes no piece of its own.
-  count = max(1, math.ceil((seconds - 0.01) / max_seconds))
-  edges = np.arange(count + 1) * (seconds / count)
-  edges[-1] = math.inf
-  return [
-    Segment(
-      number,
-      count,
-      float(edges[number]),
-      _cut_speech(speech, edges[number], edges[number + 1]),
-      _cut_picture(picture, edges[number], edges[number + 1]),
-    )
-    for number in range(count)
-  ]
+    shots = _guard('picture', picture.path, shots)
+  for fields in parts.cut(line, voice, shots, labels):
+    yield make_record(clip, fields, options)
 
 
-def _cut_speech(speech, start, stop):
-  if speech is None:
-    return None
-  first = round(start * schema.SAMPLE_RATE)
-  last = None if math.isinf(stop) else round(stop * schema.SAMPLE_RATE)
-  return speech[first:last]
-
-
-def _cut_picture(picture, start, stop):
-  if picture is None:
-    return None
-  inside = np.flatnonzero((picture.time >= start) & (picture.time < stop))
-  return pictures.Picture(
-    picture.fps,
-    [picture.frames[place] for place in inside],
-    *(column[inside] for column in picture[2:]),
-  )
+def _guard(kind, path, iterator):
+  """The same, but what goes wrong tells the file."""
+  try:
+    yield from iterator
+  except Exception as error:
+    raise _Unreadable(kind, path, _explain(error)) from error
 
 
 def make_record(
-  clip: clips.Clip, part: Segment, options: Options
+  clip: clips.Clip, fields: Mapping[str, Any], options: Options
 ) -> dict[str, Any]:
-  """The record of one segment, as `schema.features` describes it."""
-  picture = part.picture or pictures.Picture(
-    0.0,
-    [],
-    np.zeros(0, np.int32),
-    np.zeros(0),
-    np.zeros(0, np.uint8),
-    np.zeros((0, 4), np.float32),
-    np.zeros((0, 10), np.float32),
-  )
-  speech = b'' if part.speech is None else part.speech.astype('<i2').tobytes()
+  """The record of one part of a clip, as `schema.features` describes it.
+
+  Args:
+    clip: the clip.
+    fields: those that change along the clip.
+    options: names the corpus's own fields.
+  """
   record = {
     'clip_id': clip.clip_id,
     'video_id': clip.clip_id,
     'speaker': clip.speaker,
     'recording': clip.recording,
-    'segment': part.number,
-    'num_segments': part.count,
-    'start': np.float32(part.start),
-    'fps': np.float32(picture.fps),
-    'frames': picture.frames,
-    'frame_index': picture.index,
-    'frame_time': picture.time.astype(np.float32),
-    'face': picture.face,
-    'box': picture.box,
-    'landmarks': picture.landmarks,
-    'speech': speech,
     'emotion': clip.emotion,
     'intensity': clip.intensity,
     'valence': np.float32(clip.valence),
     'arousal': np.float32(clip.arousal),
-    'frame_valence': np.zeros(0, np.float32),
-    'frame_arousal': np.zeros(0, np.float32),
-    'frame_expression': np.zeros(0, np.int32),
-    'frame_action_units': np.zeros((0, schema.NUM_ACTION_UNITS), np.float32),
+    **fields,
   }
   for name, kind in options.extra.items():
     value = clip.extra.get(name)

@@ -1,6 +1,7 @@
 """From a clip's files to its records."""
 
 import math
+import types
 
 import cv2
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from avemo.corpora import clip as clips
 from avemo.data import schema
 from avemo.media import encode
-from datasets_tfds import pictures, records
+from datasets_tfds import parts, pictures, records, sounds
 
 FILM = records.Options(config='frame')
 
@@ -43,30 +44,37 @@ def write_film(path, seconds, speech=None, fps=10, still=False):
 def test_segments_are_equal_and_lose_nothing(seconds, shown, pieces):
   speech = np.arange(round(seconds * 16_000)).astype(np.int16)
   count = round(shown * 10)
-  picture = pictures.Picture(
-    10.0,
-    [b'%d' % number for number in range(count)],
-    np.arange(count, dtype=np.int32),
-    np.arange(count) / 10,
-    np.ones(count, np.uint8),
-    np.zeros((count, 4), np.float32),
-    np.zeros((count, 10), np.float32),
-  )
-  parts = records.cut_segments(speech, picture if count else None, 10.0)
-  assert [(p.number, p.count) for p in parts] == [
+  times = np.arange(count) / 10
+  sound = sounds.Sound('a', len(speech), tuple(np.split(speech, [5, 16_001])))
+  picture = make_picture(times) if count else None
+  line = parts.make_timeline(make_clip(), sound, picture, None, 10.0)
+  shots = picture.read(line.spans) if count else iter(())
+  made = list(parts.cut(line, sounds.cut(sound, line.edges), shots, None))
+  assert [(p['segment'], p['num_segments']) for p in made] == [
     (number, pieces) for number in range(pieces)
   ]
-  np.testing.assert_array_equal(
-    np.concatenate([part.speech for part in parts]), speech
-  )
-  for part in parts:
-    assert len(part.speech) <= 10.01 * 16_000
-    if part.picture:
-      inside = part.picture.time - part.start
+  heard = [np.frombuffer(part['speech'], '<i2') for part in made]
+  np.testing.assert_array_equal(np.concatenate(heard), speech)
+  for part, samples in zip(made, heard, strict=True):
+    assert len(samples) <= 10.01 * 16_000
+    if count:
+      inside = part['frame_time'] - part['start']
       assert inside.min() >= 0 and inside.max() < 10
-  if count:
-    frames = [frame for part in parts for frame in part.picture.frames]
-    assert frames == picture.frames
+  frames = [frame for part in made for frame in part['frames']]
+  assert frames == [b'%d' % number for number in range(count)]
+
+
+def make_picture(times, missing=()):
+  """Pictures that are their numbers, all but some."""
+  return types.SimpleNamespace(
+    times=times,
+    fps=10.0,
+    read=lambda spans: (
+      pictures.Shot(n, b'%d' % n, True, np.ones(4), np.zeros(10))
+      for n in range(len(times))
+      if n not in missing
+    ),
+  )
 
 
 def test_a_long_film_becomes_records_that_tell_their_place(tmp_path):
@@ -208,3 +216,68 @@ def test_crops_hold_the_face_at_the_promised_margin(tiny_crema_d):
   crop, frame = record['box'][5], whole[0]['box'][5]
   assert math.isclose(frame[2], crop[2] * 2 / 3, rel_tol=0.02)
   assert 80 < frame[0] + frame[2] / 2 < 240
+
+
+def test_a_file_that_fails_when_read_again_gives_way_to_the_next(
+  tmp_path, monkeypatch
+):
+  first = write_film(tmp_path / 'a.avi', 12.0)
+  second = write_film(tmp_path / 'b.avi', 12.0)
+  tone = write_tone(tmp_path / 'a.wav', 12.0)
+  clip = make_clip(videos=[first, second], audios=[tone])
+  expected = records.make_records(
+    make_clip(videos=[second], audios=[tone]), FILM
+  )
+  read = pictures.Film._read_again
+
+  def fail_late(film):
+    for number, image in enumerate(read(film)):
+      if film.path == str(first) and number == 100:
+        raise OSError('the disk\nis gone')
+      yield image
+
+  monkeypatch.setattr(pictures.Film, '_read_again', fail_late)
+  made, unusable = records.make_records(clip, FILM)
+  assert unusable == [
+    (str(first), 'cannot be read (OSError: the disk is gone)')
+  ]
+  assert len(made) == 2
+  for record, other in zip(made, expected.records, strict=True):
+    assert record['frames'] == other['frames']
+    assert record['speech'] == other['speech']
+
+
+def test_sound_that_is_not_kept_is_the_same(tmp_path, monkeypatch):
+  tone = write_tone(tmp_path / 'a.wav', 25.0)
+  clip = make_clip(audios=[tone])
+  kept = records.make_records(clip, FILM).records
+  monkeypatch.setattr(sounds, '_KEPT_SECONDS', 1)
+  again = records.make_records(clip, FILM).records
+  assert [r['speech'] for r in kept] == [r['speech'] for r in again]
+  assert len(kept) == 3
+
+
+def test_pictures_that_are_missing_are_held(tmp_path):
+  labels = clips.FrameLabels(
+    np.arange(8, dtype=np.float32) / 10,
+    np.zeros(8, np.float32),
+    np.arange(8, dtype=np.int32),
+    np.zeros((8, 12), np.float32),
+    {'a.txt': 8},
+  )
+  picture = make_picture(np.arange(6) / 10, missing=(0, 3))
+  line = parts.make_timeline(make_clip(), None, picture, labels, 0.4)
+  assert line.spans == ((0, 4), (4, 8))
+  np.testing.assert_allclose(line.times, np.arange(8) / 10)
+  first, second = parts.cut(
+    line, sounds.cut(None, line.edges), picture.read(line.spans), labels
+  )
+  assert first['frames'] == [b'1', b'1', b'2', b'2']
+  assert first['face'].tolist() == [0, 1, 1, 0]
+  assert second['frames'] == [b'4', b'5', b'5', b'5']
+  assert second['face'].tolist() == [1, 1, 0, 0]
+  assert second['frame_index'].tolist() == [4, 5, 6, 7]
+  assert second['frame_expression'].tolist() == [4, 5, 6, 7]
+  (reason,) = [fault.reason for fault in parts.find_mismatches(labels, 6)]
+  assert reason == 'used in part: 8 lines for 6 pictures'
+  assert not parts.find_mismatches(labels, 8)

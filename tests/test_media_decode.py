@@ -225,6 +225,21 @@ def test_variable_rate_is_read_at_a_constant_one(tmp_path):
     assert number_of(frame.image) == shown
 
 
+@pytest.mark.parametrize('suffix', ['.mp4', '.avi', '.mkv', '.flv'])
+def test_times_are_read_without_pictures(tmp_path, suffix):
+  film = make_film(tmp_path / f'a{suffix}', speech=make_noise(16_000), fps=30)
+  times = [frame.time for frame in decode.read_frames(film)]
+  np.testing.assert_allclose(decode.read_times(film), times, atol=1e-9)
+  when = 0.1 + np.cumsum(np.random.default_rng(0).uniform(0.02, 0.2, 50))
+  uneven = make_film(tmp_path / 'b.mkv', times=when)
+  times = [frame.time for frame in decode.read_frames(uneven)]
+  np.testing.assert_allclose(decode.read_times(uneven), times, atol=1e-9)
+  sound = tmp_path / 'c.wav'
+  encode.write_wav(sound, make_noise(1_000), 16_000)
+  with pytest.raises(errors.MediaError, match='no video stream'):
+    decode.read_times(sound)
+
+
 def test_a_constant_rate_may_be_higher_or_lower(tmp_path):
   path = make_film(tmp_path / 'a.mp4', 50, fps=25)
   half = [number_of(f.image) for f in decode.read_frames(path, fps=12.5)]

@@ -152,7 +152,7 @@ def test_one_picture_is_enough_for_a_face_and_none_for_no_face():
   empty = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
   for detector in (faces.make_detector(), TextureDetector([1])):
     assert tracking.track_faces([empty] * 8, detector) == []
-  assert tracking.main_track([], 8) is None
+  assert tracking.main_track([], 0, 8) is None
 
 
 def test_landmarks_move_with_the_face():
@@ -190,9 +190,9 @@ def test_the_main_face_is_long_in_the_picture_and_large():
     make_track(100, 30),
     make_track(8, 200),
   )
-  assert tracking.main_track([small, large, brief], 100) is large
-  assert tracking.main_track([small], 100) is small
-  assert tracking.main_track([brief], 100) is None
+  assert tracking.main_track([small, large, brief], 0, 100) is large
+  assert tracking.main_track([small], 0, 100) is small
+  assert tracking.main_track([brief], 0, 100) is None
 
 
 def test_matching_finds_a_shift_below_a_pixel():

@@ -12,7 +12,7 @@ from avemo.data import clips, schema
 from avemo.data.clips import ClipOptions, View
 from avemo.media import decode, encode, faces
 from avemo.predict import people, sound, windows
-from datasets_tfds import records
+from datasets_tfds import records, sounds
 
 OPTIONS = ClipOptions(frames=4, size=48, seconds=8.0)
 
@@ -92,7 +92,7 @@ def test_a_window_is_the_part_of_the_record_within_it(corpus, film):
 
 
 def test_silence_is_what_datasets_call_so():
-  assert sound.SILENCE == records.SILENCE
+  assert sound.SILENCE == sounds.SILENCE
 
 
 def test_no_more_frames_are_kept_than_a_window_shows(film):

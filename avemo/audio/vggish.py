@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from avemo.audio import features
+from avemo.audio import exact, features
 
 SAMPLE_RATE = 16_000
 WINDOW = 400
@@ -32,26 +32,31 @@ def hertz_to_mel(frequency: np.ndarray | float) -> np.ndarray:
 
 @functools.cache
 def make_mel_bank() -> np.ndarray:
-  """Triangles in mel, not in hertz, of height 1, float32 `[257, 64]`."""
-  bins = hertz_to_mel(np.linspace(0, SAMPLE_RATE / 2, 1 + N_FFT // 2))
+  """Triangles in mel, not in hertz, of height 1, float32 `[255, 64]`."""
+  # The constant part, which HTK leaves out, and the last are in no band.
+  bins = hertz_to_mel(np.arange(1, N_FFT // 2) * (SAMPLE_RATE / N_FFT))
   edges = np.linspace(hertz_to_mel(FMIN), hertz_to_mel(FMAX), NUM_MELS + 2)
   width = edges[1] - edges[0]
   rise = (bins[:, None] - edges[:-2]) / width
   fall = (edges[2:] - bins[:, None]) / width
   bank = np.maximum(0, np.minimum(rise, fall)).astype(np.float32)
-  # HTK leaves the constant part out.
-  bank[0] = 0
   bank.flags.writeable = False
   return bank
 
 
 @functools.cache
-def make_window() -> np.ndarray:
-  """The periodic Hann window, float32 `[400]`."""
-  window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)
-  window = window.astype(np.float32)
-  window.flags.writeable = False
-  return window
+def make_transform() -> np.ndarray:
+  """The windowed Fourier transform, float64 `[400, 2 * 255]`.
+
+  The real, then the imaginary parts; the window is a periodic Hann window.
+  """
+  sample = np.arange(WINDOW)[:, None]
+  window = 0.5 - 0.5 * np.cos(2 * np.pi * sample / WINDOW)
+  frequencies = np.arange(1, N_FFT // 2) * (2 * np.pi / N_FFT)
+  waves = window * np.exp(-1j * sample * frequencies)
+  matrix = np.concatenate([waves.real, waves.imag], axis=1)
+  matrix.flags.writeable = False
+  return matrix
 
 
 def compute_log_mel(waveform: jax.Array) -> jax.Array:
@@ -63,13 +68,8 @@ def compute_log_mel(waveform: jax.Array) -> jax.Array:
   Returns:
     float32 `[..., F, 64]`; its gradient is finite in silence.
   """
-  num_frames = 1 + (waveform.shape[-1] - WINDOW) // HOP
-  frames = jax.vmap(
-    lambda start: jax.lax.dynamic_slice_in_dim(waveform, start, WINDOW, -1),
-    out_axes=-2,
-  )(np.arange(num_frames) * HOP)
-  spectrum = jnp.fft.rfft(frames * make_window(), N_FFT)
-  power = spectrum.real**2 + spectrum.imag**2
+  frames = exact.cut_frames(waveform, size=WINDOW, hop=HOP)
+  power = exact.compute_power(frames, make_transform)
   # The root has no gradient at 0: there the branch not taken gets another.
   some = power > 0
   magnitude = jnp.where(some, jnp.sqrt(jnp.where(some, power, 1)), 0)

@@ -2,20 +2,29 @@
 
 A corpus is a module with EMOTIONS, EXTRA, LONGEST_CLIP, LICENCE, CITATION,
 DESCRIPTION and the functions parse_name and scan; and all_names, where a rule
-makes the names of the full corpus.
+makes the names of the full corpus, or list_rows, where its folds are lists.
 """
 
 import difflib
 import types
 
 from avemo import errors
-from avemo.corpora import crema_d, enterface, msp_improv, ravdess
+from avemo.corpora import (
+  aff_wild2,
+  crema_d,
+  enterface,
+  mafw,
+  msp_improv,
+  ravdess,
+)
 
 CORPORA = {
   'crema_d': crema_d,
   'ravdess': ravdess,
   'enterface': enterface,
   'msp_improv': msp_improv,
+  'mafw': mafw,
+  'aff_wild2': aff_wild2,
 }
 
 

@@ -1,8 +1,10 @@
 """What every corpus says of its clips, and of files that it cannot use."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
+
+import numpy as np
 
 
 class Name(NamedTuple):
@@ -25,6 +27,31 @@ class Name(NamedTuple):
   extra: Mapping[str, Any]
 
 
+class Quarantined(NamedTuple):
+  """A file that could not be used, or in part alone, and why."""
+
+  path: str
+  reason: str
+
+
+class FrameLabels(NamedTuple):
+  """Labels by frame: row i is of picture i of the film, from 0.
+
+  Attributes:
+    valence: float32 [n] in [-1, 1]; NaN where nobody labelled it.
+    arousal: likewise.
+    expression: int32 [n], places in the corpus's EMOTIONS; -1 likewise.
+    action_units: float32 [n, 12], 0 or 1; NaN likewise.
+    lines: rows of each file that they were read from, by path.
+  """
+
+  valence: np.ndarray
+  arousal: np.ndarray
+  expression: np.ndarray
+  action_units: np.ndarray
+  lines: Mapping[str, int]
+
+
 @dataclasses.dataclass(frozen=True)
 class Clip:
   """One clip of a corpus: its files and its labels.
@@ -43,6 +70,13 @@ class Clip:
     other_videos: tried in order when `video_path` is unusable.
     other_audios: tried in order when `audio_path` is unusable.
     needs_both: the clip is left out where it has no usable picture, or sound.
+    pictures: folders of faces that the corpus ships cut out, one file a
+      frame, the best first.
+    fps: frames a second where no film tells; 0 unknown.
+    side: 'left' or 'right' where the clip is of one of two people; that of
+      the picture, not their own, by assumption.
+    read_labels: gives the labels by frame, and the files of them that are of
+      no use. A function, for the labels of a whole corpus fill the memory.
   """
 
   clip_id: str
@@ -58,6 +92,10 @@ class Clip:
   other_videos: tuple[str, ...] = ()
   other_audios: tuple[str, ...] = ()
   needs_both: bool = False
+  pictures: tuple[str, ...] = ()
+  fps: float = 0.0
+  side: str = ''
+  read_labels: Callable[[], tuple[FrameLabels, list[Quarantined]]] | None = None
 
   @property
   def videos(self) -> tuple[str, ...]:
@@ -70,13 +108,6 @@ class Clip:
     """Every file that may give the sound, the best first."""
     first = () if self.audio_path is None else (self.audio_path,)
     return first + self.other_audios
-
-
-class Quarantined(NamedTuple):
-  """A file that could not be used, and why."""
-
-  path: str
-  reason: str
 
 
 def make_clip(name: Name, videos: list[str], audios: list[str], **extra):

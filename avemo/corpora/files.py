@@ -37,11 +37,18 @@ class Found:
   suffix: str
 
 
-def walk(root: str | os.PathLike) -> Iterator[pathlib.Path]:
+def walk(
+  root: str | os.PathLike,
+  skip: Callable[[pathlib.Path], bool] | None = None,
+) -> Iterator[pathlib.Path]:
   """Every visible file under `root`, in one fixed order.
 
   Links to folders are followed, since many keep the media on another disk;
   a folder that has been entered already is not entered again.
+
+  Args:
+    root: the corpus folder.
+    skip: folders for which it is true are not entered.
 
   Raises:
     errors.AvemoError: `root` is not a folder that can be read.
@@ -57,7 +64,11 @@ def walk(root: str | os.PathLike) -> Iterator[pathlib.Path]:
       names.clear()
       continue
     seen.add((identity.st_dev, identity.st_ino))
-    names[:] = sorted(n for n in names if is_visible(n))
+    names[:] = sorted(
+      name
+      for name in names
+      if is_visible(name) and not (skip and skip(pathlib.Path(folder, name)))
+    )
     yield from (pathlib.Path(folder, f) for f in sorted(files) if is_visible(f))
 
 
@@ -88,6 +99,7 @@ def find_media(
   *,
   unused: tuple[str, ...] = (),
   by_path: bool = False,
+  skip: Callable[[pathlib.Path], bool] | None = None,
 ) -> tuple[list[Found], list[clip.Quarantined]]:
   """The media files of a corpus.
 
@@ -104,13 +116,14 @@ def find_media(
       matter whether they could be.
     by_path: the folders are part of the name: both functions are then given
       the whole path without the suffix, its parts joined by `/`.
+    skip: as in `walk`.
 
   Returns:
     The files in the order of stem and suffix, the least nested first, and
     the unusable ones.
   """
   candidates, quarantined = {}, []
-  for path in walk(root):
+  for path in walk(root, skip):
     suffix = path.suffix.lower()
     if suffix not in MEDIA_SUFFIXES:
       continue

@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from avemo import errors
 
@@ -24,6 +25,8 @@ class Row:
     audio_sha256: hashes of the decoded sound, of every segment; empty when
       unknown.
     emotion: the label; empty when unknown.
+    lists: what the corpus's own lists say of the clip, by the names of its
+      fields that start with `official_`.
   """
 
   clip_id: str
@@ -31,6 +34,7 @@ class Row:
   recording: str = ''
   audio_sha256: frozenset[str] = frozenset()
   emotion: str = ''
+  lists: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)

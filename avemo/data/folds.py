@@ -27,21 +27,28 @@ class Split:
 def make_rows(index: dict[str, np.ndarray]) -> list[folds.Row]:
   """One row a clip, from the index's rows, which are one a segment."""
   rows, sounds = {}, {}
-  for clip_id, speaker, recording, sound, emotion in zip(
-    *(
-      map(str, index[name])
-      for name in (
-        'clip_id',
-        'speaker',
-        'recording',
-        'audio_sha256',
-        'emotion',
-      )
-    ),
-    strict=True,
+  # What the corpus's own lists say, for the protocols that go by them.
+  official = [name for name in index if name.startswith('official_')]
+  for number, (clip_id, speaker, recording, sound, emotion) in enumerate(
+    zip(
+      *(
+        map(str, index[name])
+        for name in (
+          'clip_id',
+          'speaker',
+          'recording',
+          'audio_sha256',
+          'emotion',
+        )
+      ),
+      strict=True,
+    )
   ):
-    row = folds.Row(clip_id, speaker, recording, emotion=emotion)
-    rows.setdefault(clip_id, row)
+    if clip_id not in rows:
+      lists = {name: index[name][number].item() for name in official}
+      rows[clip_id] = folds.Row(
+        clip_id, speaker, recording, emotion=emotion, lists=lists
+      )
     # Of every segment: a copy may hold any of them.
     sounds.setdefault(clip_id, set()).add(sound)
   return [

@@ -169,6 +169,33 @@ def read_frames(
       raise errors.MediaError(path, 'no picture of it can be decoded')
 
 
+def read_times(path: str | os.PathLike) -> np.ndarray:
+  """Seconds of each picture of a film, read without decoding any.
+
+  Returns:
+    float64 [n], rising; what `read_frames` gives of a film that is whole.
+
+  Raises:
+    MediaError: when it has no pictures.
+  """
+  with containers.open_media(path) as container:
+    stream = containers.video_stream(container)
+    if stream is None:
+      raise errors.MediaError(path, 'has no video stream')
+    step = 1 / float(containers.frame_rate(stream))
+    stated = [
+      float(
+        (packet.dts if packet.pts is None else packet.pts) * packet.time_base
+      )
+      for packet in containers.read_packets(container, stream)
+      if packet.size and (packet.pts is not None or packet.dts is not None)
+    ]
+    if not stated:
+      raise errors.MediaError(path, 'no picture of it can be decoded')
+    clock = containers.Clock(containers.start_time(stream), step)
+    return np.array([clock(time) for time in sorted(stated)])
+
+
 def _images(container, stream, clock, max_side):
   """Yields (time in seconds, uint8 [H, W, 3]) of what decodes."""
   size, aspect = None, stream.sample_aspect_ratio

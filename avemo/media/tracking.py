@@ -1,5 +1,6 @@
 """Following faces from picture to picture; several people stay apart."""
 
+import array
 import dataclasses
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -257,33 +258,30 @@ def track_faces(
     picture, in the order of their appearance.
   """
   tracker = Tracker(detector, every=every)
-  rows: dict[int, list] = {}
+  unknown = np.full(10, np.nan, np.float32)
+  # Plain numbers, 17 a face: those of a film of hours stay small.
+  rows: dict[int, array.array] = {}
   number = -1
   for number, image in enumerate(images):
     for person in tracker._advance(image):
-      rows.setdefault(person.track, []).append(
-        (
-          number,
-          person.box.copy(),
-          np.full((5, 2), np.nan, np.float32)
-          if person.landmarks is None
-          else np.float32(person.landmarks),
-          person.detected,
-          person.score,
-        )
-      )
+      points = unknown if person.landmarks is None else person.landmarks
+      row = rows.setdefault(person.track, array.array('f'))
+      row.extend((number, *person.box, *np.ravel(points)))
+      row.extend((person.detected, person.score))
   needed = min(_MIN_ROUNDS, number + 1)
   return [
-    _to_track(track, columns)
-    for track, columns in sorted(rows.items())
-    if sum(row[3] for row in columns) >= needed
+    _to_track(track, table)
+    for track, table in (
+      (track, np.array(row, np.float32).reshape(-1, 17))
+      for track, row in sorted(rows.items())
+    )
+    if table[:, 15].sum() >= needed
   ]
 
 
-def _to_track(track, rows) -> Track:
-  frames, boxes, landmarks, detected, scores = map(
-    np.array, zip(*rows, strict=True)
-  )
+def _to_track(track, table) -> Track:
+  frames, detected = table[:, 0].astype(np.int64), table[:, 15] > 0
+  boxes, landmarks, scores = table[:, 1:5], table[:, 5:15], table[:, 16]
   centres = boxes[:, :2] + boxes[:, 2:] / 2
   # Sizes are measured only where the face was detected.
   sizes = np.stack(
@@ -332,24 +330,35 @@ def _gaussian(frames, values, sigma):
   return total / weight[:, None]
 
 
-def main_track(tracks: list[Track], num_frames: int) -> Track | None:
-  """The face that a clip is about: long in the picture, and large.
+def main_track(
+  tracks: list[Track], start: int, stop: int, half: tuple[float, float] = ()
+) -> Track | None:
+  """The face that a part of a film is about: long in the picture, and large.
 
   Args:
-    tracks: of the clip.
-    num_frames: pictures in the clip; a track that covers less than a tenth
-      of them is no main face.
+    tracks: of the film.
+    start: first picture of the part.
+    stop: the one after its last; a track that covers less than a tenth of
+      them is no main face.
+    half: the pixels from left to right within which the middle of the face
+      lies; anywhere when not given.
 
   Returns:
     A track, or None without a fit one.
   """
   best, best_weight = None, 0.0
   for track in tracks:
-    if len(track.frames) < 0.1 * num_frames:
+    first, last = np.searchsorted(track.frames, (start, stop))
+    if last - first < 0.1 * (stop - start) or first == last:
       continue
-    weight = float(np.sqrt(track.boxes[:, 2] * track.boxes[:, 3]).sum())
+    boxes = track.boxes[first:last]
+    if half:
+      middle = float(np.mean(boxes[:, 0] + boxes[:, 2] / 2))
+      if not half[0] <= middle < half[1]:
+        continue
+    weight = float(np.sqrt(boxes[:, 2] * boxes[:, 3]).sum())
     # A face never detected again is a weaker claim than one often found.
-    weight *= 0.5 + 0.5 * float(track.scores.mean())
+    weight *= 0.5 + 0.5 * float(track.scores[first:last].mean())
     if weight > best_weight:
       best, best_weight = track, weight
   return best

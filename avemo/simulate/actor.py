@@ -40,6 +40,11 @@ class Actor:
   The syllables are drawn apart from the cues: length, timing and the talking
   mouth are the same in law for every class, so that neither modality betrays
   what the other one shows.
+
+  Attributes:
+    traits: looks and voice.
+    seed: of the corpus.
+    fps: frames a second.
   """
 
   def __init__(
@@ -61,8 +66,8 @@ class Actor:
       fps: frames a second.
     """
     self.traits = traits
-    self._seed = seed
-    self._fps = float(fps)
+    self.seed = seed
+    self.fps = float(fps)
     self._artist = drawing.Artist(
       traits.look, size, cues.random_generator(seed, 'room', speaker)
     )
@@ -71,7 +76,7 @@ class Actor:
     """Frames, uint8 [H, W, 3] RGB each, and speech, float32 [n] at 16 kHz."""
 
     def generator(part):
-      return cues.random_generator(self._seed, part, clip.clip_id)
+      return cues.random_generator(self.seed, part, clip.clip_id)
 
     syllables = prosody.draw_syllables(
       clip.seconds, self.traits.timbre.rate, generator('syllables')
@@ -85,5 +90,11 @@ class Actor:
       generator('voice'),
     )
     rng = generator('face')
-    course = motion.move(syllables, seen, clip.amplitude, self._fps, rng)
-    return self._artist.frames(course, rng), speech
+    course = motion.move(syllables, seen, clip.amplitude, self.fps, rng)
+    return self.show(course, rng), speech
+
+  def show(
+    self, course: motion.Motion, rng: np.random.Generator
+  ) -> Iterator[np.ndarray]:
+    """Frames, uint8 [H, W, 3] RGB each, of a face that moves so."""
+    return self._artist.frames(course, rng)

@@ -66,9 +66,15 @@ def oracle(
     UAR in [0, 1] over the classes that occur, by modality: audio, video, both.
 
   Raises:
-    AvemoError: without cues, or for a clip that the corpus does not have.
+    AvemoError: without cues, for a clip that the corpus does not have, and for
+      labels by frame, of which no best score is known.
   """
   simulation, clips = _select(source, clip_ids)
+  if not any(clip.emotion for clip in clips):
+    raise errors.AvemoError(
+      f'{simulation.corpus} is labelled by frame, and its labels follow from '
+      'what is shown without chance: no best score can be stated'
+    )
   scores = {}
   for modality in MODALITIES:
     hits = {}

@@ -16,9 +16,11 @@ import tqdm
 from avemo import errors
 from avemo.simulate import (
   actor,
+  aff_wild2,
   crema_d,
   cues,
   enterface,
+  mafw,
   msp_improv,
   ravdess,
 )
@@ -28,7 +30,12 @@ CORPORA = {
   'ravdess': ravdess,
   'enterface': enterface,
   'msp_improv': msp_improv,
+  'mafw': mafw,
+  'aff_wild2': aff_wild2,
 }
+
+# Speakers, or videos where nobody is named, when their number is not given.
+_USUAL_COUNT = 12
 
 # Clips of one speaker that a worker takes at a time: the layers of the face
 # are drawn once for all of them.
@@ -39,8 +46,9 @@ def simulate(
   corpus: str,
   out: str | os.PathLike,
   *,
-  speakers: int = 12,
+  speakers: int | None = None,
   clips_per_speaker: int | None = None,
+  videos: int | None = None,
   seed: int = 0,
   quirks: bool = False,
   workers: int = 1,
@@ -58,9 +66,11 @@ def simulate(
   Args:
     corpus: key of `CORPORA`.
     out: the folder to make; it must not exist, or be empty.
-    speakers: how many of the corpus's speakers, spread over its folds.
+    speakers: how many of the corpus's speakers, spread over its folds; 12
+      when not given.
     clips_per_speaker: None for all clips of the real corpus, else a number of
       them, spread evenly over the emotions.
+    videos: how many clips of a corpus that names no speakers; 12 likewise.
     seed: of everything that is drawn.
     quirks: with the broken and odd files of the real corpus.
     workers: processes.
@@ -86,6 +96,7 @@ def simulate(
     corpus,
     speakers=speakers,
     clips_per_speaker=clips_per_speaker,
+    videos=videos,
     seed=seed,
     quirks=quirks,
     voice_evidence=voice_evidence,
@@ -119,8 +130,9 @@ def simulate(
 def plan(
   corpus: str,
   *,
-  speakers: int = 12,
+  speakers: int | None = None,
   clips_per_speaker: int | None = None,
+  videos: int | None = None,
   seed: int = 0,
   quirks: bool = False,
   voice_evidence: float = cues.EVIDENCE,
@@ -143,8 +155,14 @@ def plan(
       f'clips_per_speaker={clips_per_speaker}: at least one'
     )
   required = room.required_clips(quirks)
-  wanted = {room.describe(name)[0] for name in required}
-  chosen = choose_speakers(room.FOLDS, speakers, wanted)
+  if room.FOLDS:
+    _refuse(corpus, 'videos', videos, 'speakers')
+    wanted = {room.describe(name)[0] for name in required}
+    chosen = choose_speakers(room.FOLDS, _or_usual(speakers), wanted)
+  else:
+    _refuse(corpus, 'speakers', speakers, 'videos')
+    _refuse(corpus, 'clips_per_speaker', clips_per_speaker, 'videos')
+    chosen = choose_videos(room.SPEAKERS, _or_usual(videos))
   names = set(required)
   for speaker in chosen:
     names |= set(_choose_clips(room, speaker, clips_per_speaker, seed))
@@ -226,6 +244,30 @@ def choose_speakers(
   return chosen
 
 
+def choose_videos(known: tuple[str, ...], count: int) -> list[str]:
+  """The first ones; each of these is of a person of its own.
+
+  Raises:
+    AvemoError: when the corpus has not that many.
+  """
+  if not 1 <= count <= len(known):
+    raise errors.AvemoError(
+      f'{count} videos: ask for 1 to {len(known)} of this corpus'
+    )
+  return list(known[:count])
+
+
+def _or_usual(count):
+  return _USUAL_COUNT if count is None else count
+
+
+def _refuse(corpus, name, value, other):
+  if value is not None:
+    raise errors.AvemoError(
+      f'{corpus}: {name}={value} does not apply; say how many {other}'
+    )
+
+
 def _find_room(corpus):
   if corpus not in CORPORA:
     raise errors.AvemoError(
@@ -256,12 +298,17 @@ def _draw_traits(speaker, seed):
 
 def _make_actor(simulation, speaker):
   room = CORPORA[simulation.corpus]
+  size = (simulation.media['width'], simulation.media['height'])
+  fps = room.FPS
+  if not room.FOLDS:
+    # What many people have sent in is of many sizes and rates.
+    size, fps = room.find_form(speaker, size)
   return actor.Actor(
     speaker,
     _draw_traits(speaker, simulation.seed),
     seed=simulation.seed,
-    size=(simulation.media['width'], simulation.media['height']),
-    fps=room.FPS,
+    size=size,
+    fps=fps,
   )
 
 

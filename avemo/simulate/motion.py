@@ -85,6 +85,39 @@ POSES = {
     'lips_part': 0.8,
     'jaw_drop': 1.0,
   },
+  'contempt': {
+    'lip_corner_puller': 0.7,
+    'lip_tightener': 0.7,
+    'eyes_closed': 0.3,
+    'outer_brow_raiser': 0.8,
+    'yaw': 5.0,
+    'pitch': -4.0,
+  },
+  'anxiety': {
+    'inner_brow_raiser': 0.7,
+    'brow_lowerer': 0.7,
+    'lip_stretcher': 0.6,
+    'lip_tightener': 0.5,
+    'upper_lid_raiser': 0.5,
+    'gaze_x': 4.0,
+  },
+  'helplessness': {
+    'inner_brow_raiser': 1.1,
+    'outer_brow_raiser': 0.6,
+    'lips_part': 0.5,
+    'lip_corner_depressor': 0.7,
+    'roll': 6.0,
+    'gaze_y': -2.0,
+  },
+  'disappointment': {
+    'brow_lowerer': 0.3,
+    'eyes_closed': 0.55,
+    'lip_tightener': 0.8,
+    'lip_corner_depressor': 0.8,
+    'chin_raiser': 0.8,
+    'pitch': 7.0,
+    'gaze_y': 3.0,
+  },
   'calm': {
     'eyes_closed': 0.72,
     'lip_corner_puller': 0.5,
@@ -138,6 +171,25 @@ def move(
   num_frames = max(1, round(syllables.seconds * fps))
   times = np.arange(num_frames) / fps
   units, head = _express(shown, amplitude, times, syllables.seconds, rng)
+  return animate(units, head, syllables, times, rng)
+
+
+def animate(
+  units: np.ndarray,
+  head: np.ndarray,
+  syllables: prosody.Syllables,
+  times: np.ndarray,
+  rng: np.random.Generator,
+) -> Motion:
+  """Adds what every living face does: it talks, sways and blinks.
+
+  Args:
+    units: float [T, len(UNITS)] of what it expresses; changed.
+    head: float [T, len(HEAD)], likewise.
+    syllables: what is said.
+    times: float [T], seconds.
+    rng: the clip's generator for the face.
+  """
   sway, shift, scale = _sway(times, rng)
   head += sway
   talk = 0.75 * prosody.mouth_opening(syllables, times)

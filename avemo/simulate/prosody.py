@@ -95,6 +95,22 @@ PROFILES = {
   'calm': Profile(
     pitch=-3.0, span=-0.8, arc=7.0, energy=-6.0, tilt=-4.0, staccato=-1.0,
   ),
+  'contempt': Profile(
+    pitch=-2.0, span=0.5, slope=-5.0, accent=3.0, energy=1.0, tilt=3.0,
+    staccato=0.6, nasal=9.0,
+  ),
+  'anxiety': Profile(
+    pitch=3.5, span=0.6, slope=1.5, tremor=0.8, tremor_rate=6.0, energy=-1.0,
+    breath=0.2, jitter=0.6, staccato=1.0,
+  ),
+  'helplessness': Profile(
+    pitch=1.5, span=-0.3, slope=-2.0, arc=-3.0, tremor=0.7, tremor_rate=3.0,
+    energy=-5.0, tilt=-2.0, breath=0.6, staccato=-0.4,
+  ),
+  'disappointment': Profile(
+    pitch=-3.0, span=-0.2, slope=-7.0, accent=2.0, energy=-6.0, tilt=-3.0,
+    breath=0.25, rough=0.3, staccato=-0.2,
+  ),
 }  # fmt: skip
 
 

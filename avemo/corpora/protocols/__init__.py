@@ -10,7 +10,11 @@ from avemo.corpora.protocols.registry import (
   make_folds,
 )
 from avemo.corpora.protocols.report import describe, describe_all
-from avemo.corpora.protocols.rows import rows_from_names, rows_of_corpus
+from avemo.corpora.protocols.rows import (
+  rows_from_names,
+  rows_from_raw,
+  rows_of_corpus,
+)
 
 __all__ = [
   'PROTOCOLS',
@@ -20,5 +24,6 @@ __all__ = [
   'make_fold',
   'make_folds',
   'rows_from_names',
+  'rows_from_raw',
   'rows_of_corpus',
 ]

@@ -18,7 +18,8 @@ class Protocol:
     rule: from the corpus's rows to folds.
     num_folds: over the full corpus.
     expected_sha256: hash of the folds over the full corpus.
-    speaker_independent: whether no speaker is on two sides.
+    speaker_independent: whether no speaker is on two sides; None where the
+      corpus does not tell speakers apart.
     test_is_validation: whether checkpoints are chosen on the test part.
     flaws: what keeps its figures from being honest estimates.
   """
@@ -30,7 +31,7 @@ class Protocol:
   rule: folds_lib.Rule
   num_folds: int
   expected_sha256: str
-  speaker_independent: bool = True
+  speaker_independent: bool | None = True
   test_is_validation: bool = False
   flaws: tuple[str, ...] = ()
 

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from avemo import errors
 from avemo.corpora import folds as folds_lib
 from avemo.corpora.protocols import (
+  aff_wild2,
   crema_d,
   enterface,
   entry,
+  mafw,
   msp_improv,
   ravdess,
 )
@@ -16,7 +18,7 @@ from avemo.corpora.protocols import (
 # One file a corpus: its PROTOCOLS are all that is needed of it here.
 PROTOCOLS = {
   protocol.name: protocol
-  for corpus in (crema_d, ravdess, enterface, msp_improv)
+  for corpus in (crema_d, ravdess, enterface, msp_improv, mafw, aff_wild2)
   for protocol in corpus.PROTOCOLS
 }
 

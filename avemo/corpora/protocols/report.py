@@ -6,15 +6,19 @@ from collections.abc import Sequence
 from avemo.corpora import folds as folds_lib
 from avemo.corpora.protocols import registry
 
+_SPEAKERS = {
+  True: 'speaker-independent',
+  False: 'SPEAKERS ON BOTH SIDES',
+  None: 'speakers unknown',
+}
+
 
 def describe_all() -> str:
   """A table of all protocols."""
   lines = []
   for protocol in registry.PROTOCOLS.values():
     marks = [
-      'speaker-independent'
-      if protocol.speaker_independent
-      else 'SPEAKERS ON BOTH SIDES',
+      _SPEAKERS[protocol.speaker_independent],
       *(['TEST IS VALIDATION'] if protocol.test_is_validation else []),
     ]
     lines += [
@@ -58,7 +62,11 @@ def describe(name: str, rows: Sequence[folds_lib.Row], *, as_json=False) -> str:
       ],
     }
     return json.dumps(content, indent=1)
-  full = sha256 == protocol.expected_sha256
+  extent = 'NOT the full corpus'
+  if not protocol.expected_sha256:
+    extent = "of this copy's own lists; none was published"
+  elif sha256 == protocol.expected_sha256:
+    extent = 'the full corpus'
   lines = [
     f'fold {fold.index} {part}: {" ".join(getattr(fold, part))}'
     for fold in made
@@ -68,8 +76,7 @@ def describe(name: str, rows: Sequence[folds_lib.Row], *, as_json=False) -> str:
   lines += [
     f'{protocol.name}: {protocol.description}',
     f'source: {protocol.source}',
-    f'sha256: {sha256} '
-    + ('(the full corpus)' if full else '(NOT the full corpus)'),
+    f'sha256: {sha256} ({extent})',
     *(f'warning: {flaw}' for flaw in protocol.flaws),
     'fold  train    val   test',
     *(

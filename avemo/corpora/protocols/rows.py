@@ -33,6 +33,24 @@ def rows_from_names(corpus: str, path: str | os.PathLike) -> list[folds.Row]:
   return list(rows.values())
 
 
+def rows_from_raw(corpus: str, root: str | os.PathLike) -> list[folds.Row]:
+  """Rows from the corpus's own lists, or its files where it has none.
+
+  Raises:
+    AvemoError: no such folder, or nothing in it that tells.
+  """
+  module = corpora.get(corpus)
+  if hasattr(module, 'list_rows'):
+    rows = module.list_rows(root)
+    what = 'no list or annotation'
+  else:
+    rows = [_row(found) for found in module.scan(root)[0]]
+    what = 'no file'
+  if not rows:
+    raise errors.AvemoError(f'{root}: {what} of {corpus} is in it')
+  return rows
+
+
 def rows_of_corpus(corpus: str) -> list[folds.Row]:
   """Rows of the full corpus as published, made by its rule.
 
@@ -40,6 +58,11 @@ def rows_of_corpus(corpus: str) -> list[folds.Row]:
     AvemoError: no rule makes the names of this corpus.
   """
   module = corpora.get(corpus)
+  if hasattr(module, 'list_rows'):
+    raise errors.AvemoError(
+      f'{corpus}: its folds are lists that come with it; name your copy by '
+      '--raw DIR, or what is prepared from it by --data-dir DIR'
+    )
   if not hasattr(module, 'all_names'):
     raise errors.AvemoError(
       f'{corpus}: no rule makes the names of its clips; give a list of them '
@@ -48,7 +71,7 @@ def rows_of_corpus(corpus: str) -> list[folds.Row]:
   return [_row(module.parse_name(name)) for name in module.all_names()]
 
 
-def _row(name: clip.Name) -> folds.Row:
+def _row(name: clip.Name | clip.Clip) -> folds.Row:
   return folds.Row(
     clip_id=name.clip_id,
     speaker=name.speaker,

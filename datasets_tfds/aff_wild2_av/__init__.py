@@ -1,0 +1,1 @@
+"""Aff-Wild2: films labelled by frame."""

@@ -1,0 +1,1 @@
+"""MAFW: faces and voices from films, television and the web."""
