@@ -183,14 +183,22 @@ def one_line(error: BaseException) -> str:
 # ---------------------------------------------------------------- the start
 
 
-def quiet_libraries() -> None:
-  """Libraries report through logging; a user wants our lines alone."""
+def quiet_libraries(debug: bool = False) -> None:
+  """Libraries report through logging; a user wants our lines alone.
+
+  Orbax logs what it raises, from several threads, at a page each: our line
+  says it once, and `--debug` shows the rest.
+  """
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
   os.environ.setdefault('GRPC_VERBOSITY', 'ERROR')
   # Its import sets its logger's level, so it is asked, not its logger.
-  absl_logging.set_verbosity(absl_logging.ERROR)
-  for name in ('jax', 'orbax', 'grain', 'tensorflow_datasets'):
-    logging.getLogger(name).setLevel(logging.ERROR)
+  absl_logging.set_verbosity(
+    absl_logging.ERROR if debug else absl_logging.FATAL
+  )
+  for name in ('jax', 'orbax', 'grain', 'tensorflow_datasets', 'asyncio'):
+    logging.getLogger(name).setLevel(
+      logging.ERROR if debug else logging.CRITICAL
+    )
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -207,8 +215,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
   """Runs one verb; ends the process with 0, or non-zero after one line."""
   arguments = list(sys.argv[1:] if arguments is None else arguments)
-  quiet_libraries()
   debug = '--debug' in arguments
+  quiet_libraries(debug)
   try:
     args = parse(arguments)
     VERBS[args.verb](args)

@@ -2,6 +2,7 @@
 
 import gc
 import pathlib
+import resource
 
 import jax
 import jax.numpy as jnp
@@ -181,3 +182,24 @@ def test_other_arrays_are_refused(tmp_path):
   wanted['params']['d'] = wanted['params'].pop('a')
   with pytest.raises(errors.AvemoError, match='absent in this run'):
     store.restore(1, wanted)
+
+
+@abandons_reads
+def test_a_disk_that_takes_no_more_is_told_in_a_line(tmp_path):
+  store = checkpoint.Checkpoints(tmp_path / 'c')
+  store.save(1, make_items())
+  store.wait()
+  large = {'params': {'x': jax.random.normal(jax.random.key(0), (1 << 18,))}}
+  limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, limits[1]))
+  try:
+    with pytest.raises(errors.AvemoError, match='(File too large).*goes on'):
+      store.save(2, large)
+      store.wait()
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+  # What was whole before is still there.
+  again = checkpoint.Checkpoints(tmp_path / 'c', read_only=True)
+  assert again.steps() == [1]
+  restored = again.restore(1, to_abstract(make_items()))
+  assert bits(restored) == bits(make_items())

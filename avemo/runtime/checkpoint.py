@@ -8,6 +8,7 @@ import contextlib
 import math
 import os
 import pathlib
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -242,12 +243,27 @@ class Checkpoints:
     except errors.AvemoError:
       raise
     except Exception as error:
-      reason = ' '.join(str(error).split())[:300] or type(error).__name__
+      reason = find_reason(error)
       raise errors.AvemoError(
         f'{self.directory}/{what} ({reason}){self._way_out(step)}'
         if step is not None
-        else f'{self.directory}: {what} ({reason})'
+        else f'{self.directory}: {what} ({reason}); run the same command again '
+        'when that is mended: it goes on from the last whole checkpoint'
       ) from error
+
+
+# What the system says of a disk, somewhere in a page of what Orbax says.
+DISK = re.compile(
+  'No space left on device|Disk quota exceeded|File too large|'
+  'Read-only file system|Input/output error|Permission denied'
+)
+
+
+def find_reason(error: Exception) -> str:
+  """In a line, why storing or loading failed."""
+  text = ' '.join(str(error).split())
+  found = DISK.search(text)
+  return found[0] if found else text[:300] or type(error).__name__
 
 
 def read_shapes(folder: pathlib.Path) -> dict[str, tuple[int, ...]]:
