@@ -14,7 +14,7 @@ import pytest
 from avemo import errors
 from avemo.data import labels
 from avemo.media import decode, encode
-from avemo.predict import predictor
+from avemo.predict import predictor, states
 
 EVERY = 0.5
 COLUMNS = (
@@ -82,6 +82,10 @@ def sources(tmp_path_factory):
 @pytest.fixture(scope='module')
 def run(sources, tmp_path_factory):
   loaded = films.make_loaded(heads=('emotion', 'valence_arousal'))
+  loaded.config['model'] = {
+    'use': ('video', 'audio'),
+    'fusion': {'kind': 'early'},
+  }
   out = tmp_path_factory.mktemp('results') / 'deep' / 'out'
   return predict(loaded, list(sources.values()), out)
 
@@ -158,8 +162,8 @@ def test_two_people_share_the_sound_and_differ(run, sources):
     assert left['sound'] == right['sound'] == 'shared'
     assert float(left['x']) < width / 2 < float(right['x'])
     assert left['p_anger'] != right['p_anger']
-  states = json.loads((run.out / 'both.json').read_text())['states']
-  assert any('share the sound' in state for state in states)
+  told = json.loads((run.out / 'both.json').read_text())['states']
+  assert any('share the sound' in state for state in told)
 
 
 def test_nobody_is_said_so(run):
@@ -179,10 +183,10 @@ def test_without_face_and_sound_there_is_no_emotion(run):
       filled = {name for name, value in row.items() if value}
       assert filled == {'time', 'face', 'sound'}
       assert row['sound'] == 'none'
-  states = json.loads((run.out / 'nothing.json').read_text())['states']
-  assert {s for s in states if 'nothing to go by' in s}
-  states = json.loads((run.out / 'silent.json').read_text())['states']
-  assert any('silent throughout' in state for state in states)
+  told = json.loads((run.out / 'nothing.json').read_text())['states']
+  assert {s for s in told if 'nothing to go by' in s}
+  told = json.loads((run.out / 'silent.json').read_text())['states']
+  assert any('silent throughout' in state for state in told)
 
 
 def test_a_face_without_sound_is_read(run):
@@ -197,18 +201,36 @@ def test_sound_alone_is_read(run):
   for stem in ('speech', 'x', 'x-2'):
     rows = read_rows(run.out / f'{stem}.csv')
     assert rows and all(r['face'] == '0' and r['emotion'] for r in rows)
-  states = json.loads((run.out / 'speech.json').read_text())['states']
-  assert any('no pictures' in state for state in states)
+  told = json.loads((run.out / 'speech.json').read_text())['states']
+  assert any('no pictures' in state for state in told)
+  assert any('to do without a face' in state for state in told)
+
+
+@pytest.mark.parametrize(
+  ('kind', 'augment', 'needs'),
+  [
+    ('early', {}, ('video', 'audio')),
+    ('early', {'modality_dropout': {}}, ()),
+    ('early', {'modality_dropout': {'video': 0.0, 'audio': 0.3}}, ('video',)),
+    ('late', {}, ()),
+  ],
+)
+def test_a_model_needs_what_it_never_missed(kind, augment, needs):
+  model = {'use': ('video', 'audio'), 'fusion': {'kind': kind}}
+  assert states.find_needs({'model': model, 'augment': augment}) == needs
+  model['use'] = ('video',)
+  assert states.find_needs({'model': model, 'augment': augment}) == ()
+  assert states.find_needs({}) == ()
 
 
 def test_a_film_within_one_window_is_said_to_be_one(run):
   rows = read_rows(run.out / 'caf\ufffd.csv')
   assert len(rows) == 2 and rows[0]['p_anger'] == rows[1]['p_anger']
   text = (run.out / 'caf\ufffd.json').read_text(encoding='utf-8')
-  states = json.loads(text)['states']
-  assert any('rest on the whole of it' in state for state in states)
-  states = json.loads((run.out / 'both.json').read_text())['states']
-  assert not any('rest on the whole of it' in state for state in states)
+  told = json.loads(text)['states']
+  assert any('rest on the whole of it' in state for state in told)
+  told = json.loads((run.out / 'both.json').read_text())['states']
+  assert not any('rest on the whole of it' in state for state in told)
 
 
 def test_one_stem_twice_is_two_results(run, sources):

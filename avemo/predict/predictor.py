@@ -208,6 +208,7 @@ class Predictor:
     name: str,
   ):
     self._options = loaded.options
+    self._needs = states.find_needs(loaded.config)
     self._estimator = estimate.Estimator(loaded)
     self._out = out
     self._settings = settings
@@ -268,6 +269,7 @@ class Predictor:
             plan,
             self._options,
             self._settings.audio,
+            needs=self._needs,
           )
         ),
         model=self._model,

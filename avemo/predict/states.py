@@ -1,7 +1,8 @@
 """What a reader must know of a file that was read, in words."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from avemo.data.clips import ClipOptions
 from avemo.media import decode
@@ -9,6 +10,8 @@ from avemo.predict import estimate, output, people, sound, windows
 
 # Seconds that a file may be shorter than it says before that is worth a word.
 _CUT_SHORT = 1.0
+
+_WORDS = {'video': 'a face', 'audio': 'sound'}
 
 
 def describe(
@@ -19,6 +22,8 @@ def describe(
   plan: windows.Plan,
   options: ClipOptions,
   audio: str | os.PathLike | None,
+  *,
+  needs: Sequence[str] = (),
 ) -> Iterator[str]:
   """Yields what else than the estimates there is to say, a sentence each.
 
@@ -30,6 +35,7 @@ def describe(
     plan: the windows they rest on.
     options: of the model.
     audio: the file of its sound, where that is another one.
+    needs: modalities that the model never missed in training.
   """
   total, duration = len(plan.times), plan.duration
   alone = sum(one.track is None for one in estimates)
@@ -48,6 +54,16 @@ def describe(
   by_sound = [one for one in estimates if one.track is None and one.is_known]
   if film.people and by_sound and options.margin is not None:
     yield 'Where there is no face the emotion is that of the sound alone.'
+  without = {
+    'video': bool(by_sound) and options.margin is not None,
+    'audio': any(one.is_known and one.sound == 'none' for one in estimates),
+  }
+  for name in needs:
+    if without[name]:
+      yield (
+        f'The model was not trained to do without {_WORDS[name]}: where there '
+        f'is none, do not rely on its estimates.'
+      )
   if any(one.sound == 'shared' for one in estimates):
     yield (
       'Where several faces are seen at once they share the sound: whose '
@@ -73,3 +89,21 @@ def describe(
       f'The file says that it lasts {info.duration:.1f} s, but only '
       f'{duration:.1f} s could be decoded.'
     )
+
+
+def find_needs(config: Mapping[str, Any]) -> tuple[str, ...]:
+  """The modalities that a model's training never took away.
+
+  Towers whose logits are averaged stand alone; tokens that are joined do not.
+
+  Args:
+    config: of the training run.
+  """
+  model = config.get('model', {})
+  joined = model.get('fusion', {}).get('kind') == 'early'
+  if not joined or len(model.get('use', ())) < 2:
+    return ()
+  rates = config.get('augment', {}).get('modality_dropout')
+  # What `augment.modality_dropout` does when a rate is not said.
+  rates, default = ({}, 0.0) if rates is None else (rates, 0.1)
+  return tuple(name for name in model['use'] if not rates.get(name, default))
