@@ -144,7 +144,7 @@ def test_a_record_without_labels_is_left_out_and_a_window_is_needed():
 def test_the_index_counts_labels_by_frame():
   dataset = small_films.make_dataset(masked=(0, 1))
   index = dataset.index
-  assert (index['num_affect_labels'] == 18).all()
+  assert (index['frame_affect_count'] == 18).all()
   assert index['frame_expression_counts'].sum(1).tolist() == [18] * 15
   assert index['frame_expression_counts'][0, :3].tolist() == [8, 10, 0]
   assert (index['frame_action_units_known'] == 18).all()

@@ -250,8 +250,8 @@ def test_the_index_says_what_is_labelled_and_by_whom(films, data, records):
   index = dataset.index
   for place, record in enumerate(dataset.source):
     affect = record['frame_valence'] + record['frame_arousal']
-    assert index['num_affect_labels'][place] == np.isfinite(affect).sum()
-    assert index['num_expression_labels'][place] == (
+    assert index['frame_affect_count'][place] == np.isfinite(affect).sum()
+    assert index['frame_expression_counts'][place].sum() == (
       np.sum(record['frame_expression'] >= 0)
     )
   parts = dict(zip(index['clip_id'], index['official_va'], strict=True))

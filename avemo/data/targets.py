@@ -18,8 +18,8 @@ from avemo.data.labels import LabelSpace
 # Columns of the index that count labels by frame.
 _KNOWN = types.MappingProxyType(
   {
-    labels.EMOTION: 'num_expression_labels',
-    'valence_arousal': 'num_affect_labels',
+    labels.EMOTION: 'frame_expression_counts',
+    'valence_arousal': 'frame_affect_count',
     labels.ACTION_UNITS: 'frame_action_units_known',
   }
 )
