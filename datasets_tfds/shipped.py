@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-import re
 from collections.abc import Iterator, Sequence
 
 import cv2
@@ -10,14 +9,13 @@ import numpy as np
 
 from avemo import errors
 from avemo.corpora import clip as clips
+from avemo.corpora import files
 from avemo.data import schema
 from avemo.media import decode, stills
 from datasets_tfds import pictures
 
 # Frames a second where neither a film nor the corpus tells: an assumption.
 _USUAL_FPS = 30.0
-
-_NAME = re.compile(r'(\d+)\.(?:jpe?g|png)', re.IGNORECASE)
 
 
 class Faces:
@@ -44,7 +42,7 @@ class Faces:
       MediaError: when there is no picture in it.
     """
     self.path = path
-    matches = map(_NAME.fullmatch, os.listdir(path))
+    matches = map(files.PICTURE.fullmatch, os.listdir(path))
     numbers = {int(match[1]) - 1: match[0] for match in matches if match}
     # Nothing is known of a frame before the first.
     numbers.pop(-1, None)

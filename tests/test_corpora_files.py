@@ -169,3 +169,12 @@ def test_every_corpus_says_what_it_must(name):
   assert [n.clip_id for n in names] == sorted({n.clip_id for n in names})
   assert {n.emotion for n in names} == set(corpus.EMOTIONS)
   assert all(set(n.extra) <= set(corpus.EXTRA) for n in names)
+
+
+def test_a_folder_of_pictures_may_hold_other_files(tmp_path):
+  for name in ('a.db', 'b.txt', 'c.log'):
+    (tmp_path / name).touch()
+  assert not files.holds_pictures(tmp_path)
+  (tmp_path / '00001.JPG').touch()
+  assert files.holds_pictures(tmp_path)
+  assert not files.holds_pictures(tmp_path / 'absent')

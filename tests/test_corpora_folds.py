@@ -386,6 +386,26 @@ def test_a_corpus_that_leaks_is_refused(field):
     protocols.make_folds('ravdess_hicmae_6fold', rows)
 
 
+def test_unknown_speakers_excuse_one_sound_alone():
+  name = 'mafw_official_5fold'
+  rows = [
+    folds.Row(f'{n:05d}', '', f'{n:05d}', lists={'official_single_fold': n})
+    for n in range(1, 6)
+  ]
+  assert (
+    protocols.list_leaks(name, rows, protocols.make_folds(name, rows)) == []
+  )
+  shared = [dataclasses.replace(r, recording='film') for r in rows]
+  with pytest.raises(errors.AvemoError, match='of kind recording'):
+    protocols.make_folds(name, shared)
+  shared = [dataclasses.replace(r, audio_sha256={'sound'}) for r in rows]
+  text = protocols.describe(name, shared)
+  assert (
+    f'warning: {name}, fold 0: train and test share 1 of kind identical sound'
+    in text
+  )
+
+
 def test_finds_one_sound_under_two_labels():
   def row(clip, sound):
     name = crema_d.parse_name(clip)

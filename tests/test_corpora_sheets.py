@@ -114,6 +114,10 @@ def test_what_is_no_table_is_a_value_error(tmp_path):
       assert '\n' not in str(error) and str(error)
       refused += 1
   assert refused > 60
+  path = tmp_path / 'a.csv'
+  path.write_text('x' * (1 << 18))
+  with pytest.raises(ValueError, match='not a CSV table'):
+    sheets.read(path)
   # A thousand million of nothing, packed small.
   bomb = put(tmp_path / 'bomb.xlsx', '')
   info = zipfile.ZipFile(bomb).getinfo('xl/worksheets/sheet1.xml')

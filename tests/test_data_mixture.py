@@ -107,8 +107,7 @@ def test_the_order_is_fixed_by_the_seed_and_resumes_anywhere():
   other = list_records(take(make(), 9, weights=(2, 1), seed=8))
   assert (other != list_records(whole)).any()
   # The first part is met in the order that it has alone.
-  dataset = make()
-  alone = list_records(take(dataset, 3, records=range(12)))
+  alone = list_records(take(make().parts[0], 3))
   mixed = list_records(whole)
   np.testing.assert_array_equal(mixed[mixed < 12][:12], alone)
 
@@ -155,6 +154,15 @@ def test_identity_follows_the_parts():
   assert mixture.identify(make()) == mixture.identify(make())
   assert mixture.identify(make()) != mixture.identify(make(sizes=(12, 5)))
   assert mixture.identify(make().parts[0]) == schema.identify(make().parts[0])
+
+
+def test_identity_follows_values():
+  part = make().parts[0]
+  found = set()
+  for value in (0.25, 0.5):
+    part.index['valence'] = np.full(12, value, np.float32)
+    found.add(schema.identify(part))
+  assert len(found) == 2
 
 
 def test_shuffled_labels_stay_in_their_part():
@@ -204,9 +212,13 @@ def test_wrong_parts_are_named(change, message):
     parts.read({'mixture': MIXTURE} | change)
 
 
-def test_a_part_with_a_weight_and_no_clips_is_named():
+def test_a_part_without_clips_is_named():
   with pytest.raises(errors.AvemoError, match='second: none of its training'):
     take(make(), 1, records=range(12), weights=(1, 1))
+  # Nor is a part lost where no weights are set.
+  with pytest.raises(errors.AvemoError, match='second: none of its training'):
+    take(make(), 1, records=range(12))
+  assert take(make(), 1, records=range(12), weights=(1, 0))
 
 
 def test_a_part_never_trains_on_what_another_keeps_unseen():

@@ -144,12 +144,32 @@ def test_a_record_without_labels_is_left_out_and_a_window_is_needed():
 def test_the_index_counts_labels_by_frame():
   dataset = small_films.make_dataset(masked=(0, 1))
   index = dataset.index
-  assert (index['num_affect_labels'] == 18).all()
+  assert (index['frame_affect_count'] == 18).all()
   assert index['frame_expression_counts'].sum(1).tolist() == [18] * 15
   assert index['frame_expression_counts'][0, :3].tolist() == [8, 10, 0]
   assert (index['frame_action_units_known'] == 18).all()
   assert index['frame_action_units_present'][0, :2].tolist() == [9, 0]
   assert len(set(index['frame_labels_sha256'])) == 3
+
+
+def test_frames_without_pictures_keep_their_labels():
+  bare = {'frames': [], 'face': np.zeros(20, np.uint8)}
+  dataset = small_films.open_records(
+    [small_films.make_record(0, 0), small_films.make_record(0, 1) | bare]
+  )
+  table = targets.make_table(dataset, SPACE, tasks=TASKS)
+  assert table.by_frame.all() and table.labelled.all()
+  found = targets.read_frames(dataset.source[1], table, 1)
+  assert found.emotion.tolist() == [2] * 10 + [0] * 10
+  looks = pipeline.list_looks(dataset, [1], table, options=OPTIONS)
+  (batch,) = pipeline.eval_batches(
+    dataset, looks[:1], table, options=OPTIONS, batch_size=1
+  )
+  assert batch['frame'] == 25 and batch['has_audio'] and not batch['has_video']
+  # What is heard is learned from.
+  batches = train(dataset, 4)
+  assert {1} < {int(r) for b in batches for r in b['record']}
+  assert all(b['valence_arousal_mask'].all() for b in batches)
 
 
 def test_labels_of_clips_count_where_their_frames_have_none():

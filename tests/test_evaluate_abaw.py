@@ -149,6 +149,23 @@ def test_files_and_headers_are_checked(tmp_path, task, annotations, capsys):
   assert '2 findings in 2 files' in streams.err
 
 
+def test_a_wrong_header_is_refused_whatever_the_file_is_called(tmp_path):
+  annotations = write(tmp_path / 'annotations', 'va', ANNOTATED['va'])
+  lines = [
+    f'{name}/{number:05d}.jpg,{line}'
+    for name, predicted in predict('va').items()
+    for number, line in enumerate(predicted, start=1)
+  ]
+  path = tmp_path / 'submission.csv'
+  # Columns that stand the other way round.
+  text = ['image_location,arousal,valence', *lines, 'more/00001.jpg,0,0']
+  path.write_text('\n'.join(text))
+  with pytest.raises(errors.AvemoError, match=r'submission.csv: header'):
+    abaw.score('va', annotations, path)
+  path.write_text('\n'.join(['image_location,valence,arousal', *text[1:]]))
+  assert abaw.score('va', annotations, path)['score'] == pytest.approx(1)
+
+
 def test_people_annotated_apart_need_files_apart(tmp_path):
   annotations = write(tmp_path / 'a', 'va', ANNOTATED['va'])
   submission = write(tmp_path / 's', 'va', {'video5': ['0,0'] * 3})

@@ -140,6 +140,27 @@ def test_intervals_of_values_are_those_of_each_alone():
   assert low < action_units.f1_mean(sums[0]) < high
 
 
+def test_speakers_are_ordered_by_what_they_have_labels_of():
+  found = make()
+  # A head of emotions, and labels of other tasks alone.
+  found.label[:] = [''] * 240
+  rows = breakdown.by_speaker(found)
+  assert breakdown.find_main(rows) == 'ccc_mean'
+  assert not any('uar' in row for row in rows)
+  values = [row['ccc_mean'] for row in rows]
+  assert len(values) == 10 and values == sorted(values)
+
+
+def test_a_class_that_is_never_given_a_chance_is_missed():
+  found = make(corpora=('x', 'y'))
+  own = np.array(found.corpus) == 'x'
+  # So improbable that float32 has nothing left.
+  found.probabilities[own, 2] = 0
+  metrics = summary.score(found)['corpora']['x']
+  assert metrics['labels'] == list(CLASSES)
+  assert sum(metrics['confusion'][2]) > 0 and metrics['confusion'][2][2] == 0
+
+
 def test_what_no_row_has_a_label_of_is_not_told():
   found = make()
   found.truth['action_units'][:] = np.nan

@@ -88,6 +88,22 @@ def test_labels_are_read_once_and_alike():
   np.testing.assert_array_equal(first.probabilities, again.probabilities)
 
 
+def test_frames_without_pictures_are_scored_by_their_neighbours():
+  dataset = small_films.make_dataset(films=1)
+  bare = {'frames': [], 'face': np.zeros(20, np.uint8)}
+  dataset = small_films.open_records(
+    [dataset.source[0], dataset.source[1] | bare, dataset.source[2]]
+  )
+  found = predict(dataset, [0, 1, 2], every=0.2)
+  assert found.frame.tolist() == list(range(60)) and found.answered.all()
+  truth = small_films.find_valence(np.arange(60))
+  np.testing.assert_allclose(found.truth['valence_arousal'][:, 0], truth)
+  inside = slice(20, 40)
+  np.testing.assert_allclose(
+    found.values['valence_arousal'][inside, 0], truth[inside], atol=0.02
+  )
+
+
 def test_interpolation_holds_the_ends_and_fills_holes():
   values = np.array([[1.0, 0.0], [9.0, 9.0], [0.0, 2.0]])
   found = frames.interpolate(

@@ -52,7 +52,6 @@ NAME = re.compile(
   r'(?:_(?P<side>left|right))?'
 )
 _PART = re.compile(r'(?<=\dx\d{3})-\d$|(?<=\dx\d{4})-\d$|(?<=\d)_\d$')
-_PICTURE = re.compile(r'\d+\.(?:jpe?g|png)', re.IGNORECASE)
 
 _TRAINING = re.compile(r'train', re.IGNORECASE)
 _VALIDATION = re.compile(r'valid|^val(?:[ _-]?set)?(?:\.txt)?$', re.IGNORECASE)
@@ -139,7 +138,7 @@ def scan(
 
   def is_folder_of_faces(path):
     name = parse_name(path.name)
-    if name is None or not _holds_pictures(path):
+    if name is None or not files.holds_pictures(path):
       return False
     # Both walks come by.
     if path not in faces[name.clip_id]:
@@ -193,7 +192,8 @@ def list_rows(root: str | os.PathLike) -> list[folds.Row]:
     errors.AvemoError: `root` cannot be read.
   """
   annotations, _ = find_annotations(
-    root, lambda path: bool(parse_name(path.name)) and _holds_pictures(path)
+    root,
+    lambda path: bool(parse_name(path.name)) and files.holds_pictures(path),
   )
   return [
     folds.Row(
@@ -288,15 +288,6 @@ def _find_year(parts: Iterable[str]) -> int:
       if text.lower().startswith(f'{word} abaw'):
         return number
   return 0
-
-
-def _holds_pictures(path: pathlib.Path) -> bool:
-  try:
-    with os.scandir(path) as entries:
-      few = itertools.islice(entries, 8)
-      return any(_PICTURE.fullmatch(entry.name) for entry in few)
-  except OSError:
-    return False
 
 
 def _rank_folder(path: pathlib.Path):

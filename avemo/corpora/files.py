@@ -3,8 +3,10 @@
 import dataclasses
 import errno
 import filecmp
+import itertools
 import os
 import pathlib
+import re
 from collections.abc import Callable, Iterator, Sequence
 
 from avemo import errors
@@ -17,6 +19,9 @@ LFS_LARGEST = 1024
 VIDEO_SUFFIXES = ('.mp4', '.m4v', '.mov', '.mkv', '.avi', '.webm', '.flv')
 SOUND_SUFFIXES = ('.wav', '.flac', '.m4a', '.aac', '.ogg', '.mp3')
 MEDIA_SUFFIXES = frozenset(VIDEO_SUFFIXES + SOUND_SUFFIXES)
+
+# A face that a corpus ships cut out, one file a frame of a film.
+PICTURE = re.compile(r'(\d+)\.(?:jpe?g|png)', re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +81,16 @@ def _fail(error: OSError):
   if error.errno == errno.ENOENT:
     return  # Removed while we looked.
   raise errors.AvemoError(f'{error.filename}: {error.strerror}') from error
+
+
+def holds_pictures(path: pathlib.Path) -> bool:
+  """Whether a folder is one of PICTUREs; beside them may be other files."""
+  try:
+    with os.scandir(path) as entries:
+      few = itertools.islice(entries, 8)
+      return any(PICTURE.fullmatch(entry.name) for entry in few)
+  except OSError:
+    return False
 
 
 def is_visible(name: str) -> bool:

@@ -6,7 +6,6 @@ come with the corpus; both lists and labels are read from the user's own copy.
 
 import dataclasses
 import os
-import pathlib
 import re
 
 from avemo.corpora import clip, files, folds
@@ -51,7 +50,6 @@ DESCRIPTION = (
 )
 
 NAME = re.compile(r'\d{5}')
-_PICTURE = re.compile(r'\d+\.(?:png|jpe?g)', re.IGNORECASE)
 
 
 def canonical_stem(stem: str) -> str:
@@ -90,7 +88,7 @@ def scan(
 
   def is_folder_of_faces(path):
     clip_id = path.name if NAME.fullmatch(path.name) else None
-    if clip_id is None or not _holds_pictures(path):
+    if clip_id is None or not files.holds_pictures(path):
       return False
     faces.setdefault(clip_id, {})[path] = None
     return True
@@ -151,7 +149,8 @@ def list_rows(root: str | os.PathLike) -> list[folds.Row]:
     errors.AvemoError: `root` cannot be read.
   """
   labels, _ = tables.read(
-    root, lambda path: bool(NAME.fullmatch(path.name)) and _holds_pictures(path)
+    root,
+    lambda path: bool(NAME.fullmatch(path.name)) and files.holds_pictures(path),
   )
   named = {*labels.single, *labels.compound, *labels.confidences}
   named |= {clip_id for kind in tables.KINDS for clip_id in labels.folds[kind]}
@@ -165,12 +164,3 @@ def list_rows(root: str | os.PathLike) -> list[folds.Row]:
     )
     for clip_id in sorted(named)
   ]
-
-
-def _holds_pictures(path: pathlib.Path) -> bool:
-  try:
-    with os.scandir(path) as entries:
-      first = next(entries, None)
-      return first is not None and bool(_PICTURE.fullmatch(first.name))
-  except OSError:
-    return False

@@ -57,6 +57,13 @@ def make_rows(index: dict[str, np.ndarray]) -> list[folds.Row]:
   ]
 
 
+def list_leaks(dataset, protocol: str, fold: int) -> list[str]:
+  """What the parts of a fold share that is used all the same; see registry."""
+  rows = make_rows(dataset.index)
+  made = protocols.make_fold(protocol, rows, fold)
+  return protocols.list_leaks(protocol, rows, [made])
+
+
 def find_split(dataset, protocol: str, fold: int) -> Split:
   """The records of one fold.
 

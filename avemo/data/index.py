@@ -149,26 +149,11 @@ def make_row(number: int, record: Mapping[str, Any]) -> dict[str, Any]:
     'num_frames': np.int32(len(record['frames'])),
     'num_faces': np.int32(np.count_nonzero(record['face'])),
     'num_samples': np.int32(num_samples),
-    **_count_labels(record),
     'duration': np.float32(max(shown, num_samples / SAMPLE_RATE)),
   }
   row |= count_frame_labels(record)
   others = sorted(set(record) - set(_COPIED) - set(_LEFT_OUT))
   return row | {name: _to_value(record[name]) for name in others}
-
-
-def _count_labels(record) -> dict[str, np.int32]:
-  """How many frames have each label; valence counts with arousal alone."""
-  affect = np.asarray(record['frame_valence']) + record['frame_arousal']
-  known = {
-    'num_affect_labels': np.isfinite(affect),
-    'num_expression_labels': np.asarray(record['frame_expression']) >= 0,
-    # All of a frame's units or none, as they are scored.
-    'num_action_unit_labels': np.isfinite(record['frame_action_units']).all(1),
-  }
-  return {
-    name: np.int32(np.count_nonzero(mask)) for name, mask in known.items()
-  }
 
 
 def _to_value(value):
@@ -191,9 +176,10 @@ def count_frame_labels(record: Mapping[str, Any]) -> dict[str, Any]:
     record: as stored.
 
   Returns:
-    How many frames have each expression, `frame_expression_counts` [32]; each
-    unit labelled, `frame_action_units_known` [12], and present,
-    `frame_action_units_present` [12]; `frame_labels_sha256`, '' without any.
+    How many frames have valence and arousal, `frame_affect_count`; each
+    expression, `frame_expression_counts` [32]; each unit labelled,
+    `frame_action_units_known` [12], and present, `frame_action_units_present`
+    [12]; `frame_labels_sha256`, '' without any.
   """
   expression = np.asarray(record['frame_expression'])
   expression = expression[expression >= 0]
@@ -206,7 +192,9 @@ def count_frame_labels(record: Mapping[str, Any]) -> dict[str, Any]:
   columns = ('valence', 'arousal', 'expression', 'action_units')
   stored = [np.asarray(record[f'frame_{name}']) for name in columns]
   digest = hashlib.sha256(b''.join(array.tobytes() for array in stored))
+  affect = np.asarray(record['frame_valence']) + record['frame_arousal']
   counts = {
+    'affect_count': np.isfinite(affect).sum(),
     'expression_counts': np.bincount(expression, minlength=NUM_EXPRESSIONS),
     'action_units_known': (~np.isnan(units)).sum(0),
     'action_units_present': (units > 0.5).sum(0),

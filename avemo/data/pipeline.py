@@ -124,20 +124,19 @@ def order_records(
   by a draw: which part comes when depends on the place alone.
 
   Raises:
-    AvemoError: a part that has a weight has no records.
+    AvemoError: a part has no records, and its weight is not 0.
   """
   keys, parts = mixture.list_keys(dataset), table.part[records]
-  if weights is None:
-    weights = [int((parts == part).sum()) for part in range(len(keys))]
   orders, shares = [], []
-  for part, (key, weight) in enumerate(zip(keys, weights, strict=True)):
+  for part, key in enumerate(keys):
     own = records[parts == part]
-    if not weight:
+    weight = len(own) if weights is None else weights[part]
+    if weights is not None and not weight:
       continue
     if not len(own):
       raise errors.AvemoError(
-        f'{key}: none of its training clips can be used; set '
-        f'data.mixture.{key}.weight=0 to leave it out'
+        f'{key}: none of its training clips can be used; leave it out of '
+        f'data.mixture, or set data.mixture.{key}.weight=0'
       )
     if balanced:
       own = balance_part(own, table, key)

@@ -18,8 +18,8 @@ from avemo.data.labels import LabelSpace
 # Columns of the index that count labels by frame.
 _KNOWN = types.MappingProxyType(
   {
-    labels.EMOTION: 'num_expression_labels',
-    'valence_arousal': 'num_affect_labels',
+    labels.EMOTION: 'frame_expression_counts',
+    'valence_arousal': 'frame_affect_count',
     labels.ACTION_UNITS: 'frame_action_units_known',
   }
 )
@@ -198,7 +198,8 @@ def count_frames(part: Any, task: str, is_labelled: np.ndarray) -> np.ndarray:
   """How many frames of each row have a label; -1 where the clip's counts.
 
   That is so throughout where no frame of the part has one, for a row of which
-  the clip alone has one, and for a row without pictures.
+  the clip alone has one, and for one with neither labels nor pictures. Frames
+  without a picture, where no face was found, keep their labels.
 
   Args:
     part: with `index`.
@@ -209,8 +210,8 @@ def count_frames(part: Any, task: str, is_labelled: np.ndarray) -> np.ndarray:
   if found is None or not np.any(found):
     return np.full(len(is_labelled), -1, np.int64)
   counts = np.reshape(found, (len(found), -1)).sum(1, dtype=np.int64)
-  of_clip = is_labelled & (counts == 0) | (part.index['num_frames'] == 0)
-  return np.where(of_clip, -1, counts)
+  has_none = is_labelled | (part.index['num_frames'] == 0)
+  return np.where(has_none & (counts == 0), -1, counts)
 
 
 def read_votes(dataset: Any, space: LabelSpace, column: str) -> np.ndarray:
@@ -321,7 +322,8 @@ def read_frames(
   A frame with one of valence and arousal alone has neither, as the challenges
   on Aff-Wild2 count.
   """
-  size = len(stored['frames'])
+  # Where there is no face there are no pictures, and frames all the same.
+  size = len(stored['frame_index'])
   emotion = np.full(size, table.emotion[record], np.int32)
   values = {
     task: np.tile(value[record], (size, 1))

@@ -41,9 +41,10 @@ def score(
   """
   truth = read_annotations(task, annotations)
   given, found = read_submission(task, submission, truth)
+  own = {path.name for path in files.list_files(submission, False).values()}
   for name, problems in sorted(found.items()):
     # Videos that nobody asked for do not change the score.
-    if problems and (name in truth or name.endswith('.txt')):
+    if problems and (name in truth or name in own):
       raise errors.AvemoError(
         f'{submission}, {name}: {problems[0]}; `avemo abaw check` lists all '
         'that is wrong'

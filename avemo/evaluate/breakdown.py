@@ -1,5 +1,6 @@
 """Metrics speaker by speaker: who is understood worst stands first."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from avemo.evaluate import scores
 from avemo.evaluate.table import Predictions
 from avemo.metrics import action_units, classification, regression
 
-# By which speakers are ordered: the first that there is.
+# By which speakers are ordered: the first that any of them has.
 MAIN = ('uar', 'ccc_mean', 'ccc_dominance', 'f1_au')
 
 
@@ -78,7 +79,6 @@ def by_speaker(found: Predictions) -> list[dict[str, Any]]:
       pair = columns['ccc_valence'], columns['ccc_arousal']
       columns['ccc_mean'] = np.mean(pair, axis=0)
   sizes = np.bincount(groups[labelled], minlength=count)
-  main = next((name for name in MAIN if name in columns), None)
   rows = []
   for number, place in enumerate(first):
     row = {'speaker': found.speaker[place]}
@@ -97,5 +97,11 @@ def by_speaker(found: Predictions) -> list[dict[str, Any]]:
         if not np.isnan(values[number])
       }
     )
+  main = find_main(rows)
   # Of equal ones the first by name; those without the metric last.
   return sorted(rows, key=lambda row: row.get(main, np.inf))
+
+
+def find_main(rows: Sequence[dict[str, Any]]) -> str | None:
+  """By which metric rows are ordered; None where they have none."""
+  return next((n for n in MAIN if any(n in row for row in rows)), None)

@@ -83,7 +83,7 @@ def write(
     sections.append(
       page.Section('By corpus', table=list_figures(rows, ('corpus',)))
     )
-  if len(metrics['speakers']) > 1:
+  if len(metrics['speakers']) > 1 and breakdown.find_main(metrics['speakers']):
     sections.append(show_speakers(metrics['speakers']))
   curves = read_curves(workdir / 'metrics.jsonl')
   if curves:
@@ -139,9 +139,7 @@ def show_speakers(rows: list[dict[str, Any]]) -> page.Section:
     for name in ('speaker', 'film', 'corpus')
     if any(name in row for row in rows)
   )
-  main = next(
-    (n for n in breakdown.MAIN if any(n in row for row in rows)), None
-  )
+  main = breakdown.find_main(rows)
   values = [row[main] for row in rows if main in row]
   worst = rows[:MOST_SPEAKERS]
   return page.Section(

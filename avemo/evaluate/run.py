@@ -14,7 +14,7 @@ import tqdm
 
 from avemo import errors
 from avemo.corpora import protocols
-from avemo.data import labels, mixture, pipeline, targets
+from avemo.data import folds, labels, mixture, pipeline, targets
 from avemo.data import parts as parts_lib
 from avemo.evaluate import (
   page,
@@ -84,9 +84,10 @@ def evaluate(
     'chosen_by': describe_choice(restored.config, checkpoint),
     'warnings': [],
   }
-  for part in parts:
+  for part, one in zip(parts, mixture.list_parts(dataset), strict=True):
     flaws = protocols.get(part.protocol).flaws
     metrics['warnings'] += find_warnings(section, part, split, flaws)
+    metrics['warnings'] += folds.list_leaks(one, part.protocol, part.fold)
   metrics['warnings'] += warn_of_data(restored, dataset, metrics)
   metrics['warnings'] = list(dict.fromkeys(metrics['warnings']))
   if restored.derived:
@@ -145,11 +146,11 @@ def describe_data(
   dataset: Any, parts: Sequence[parts_lib.Part]
 ) -> dict[str, Any]:
   """What was scored, by which protocol and fold; of several, joined."""
-  folds = [part.fold for part in parts]
+  numbers = [part.fold for part in parts]
   return {
     'dataset': dataset.name,
     'protocol': ' + '.join(part.protocol for part in parts),
-    'fold': folds[0] if len(parts) == 1 else folds,
+    'fold': numbers[0] if len(parts) == 1 else numbers,
   }
 
 

@@ -30,8 +30,9 @@ def score(found: Predictions) -> dict[str, Any]:
 
 def keep_own_classes(found: Predictions) -> Predictions:
   """Without the classes that one corpus does not annotate."""
-  # Those have no probability at all, in any row.
-  own = found.probabilities.any(0)
+  # Those have no probability at all, in any row. One that is labelled may be
+  # so improbable that it has none either.
+  own = found.probabilities.any(0) | np.isin(found.classes, found.label)
   names = [n for n, kept in zip(found.classes, own, strict=True) if kept]
   return Predictions(
     **{

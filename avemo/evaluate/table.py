@@ -167,7 +167,7 @@ def read(path: str | os.PathLike) -> Predictions:
     raise errors.AvemoError(
       f'{path}: no such file; `avemo evaluate` writes it'
     ) from error
-  except (KeyError, ValueError, IndexError, TypeError) as error:
+  except (KeyError, ValueError, IndexError, TypeError, csv.Error) as error:
     raise errors.AvemoError(
       f'{path}: not a table of predictions; run `avemo evaluate` again'
     ) from error

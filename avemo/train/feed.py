@@ -97,23 +97,28 @@ class Feed:
   def count_classes(self) -> np.ndarray:
     """How often each class is met in training, in proportion, [P, C].
 
-    A part counts by its weight, not by its size, where weights are set.
+    A part counts by its weight, not by its size, where weights are set; a
+    record with labels by frame counts as one, as it is drawn.
     """
     table, rows = self.make_table(), []
     for number, part in enumerate(mixture_lib.list_parts(self.dataset)):
       whole, framed = self._divide(table, labels.EMOTION, number)
       counts = table.target[whole].sum(0, dtype=np.float64)
       if len(framed):
-        frames = part.index['frame_expression_counts'][framed].sum(0)
+        frames = part.index['frame_expression_counts'][framed]
+        shares = (frames / np.maximum(frames.sum(1, keepdims=True), 1)).sum(0)
         classes = table.expressions[number]
-        np.add.at(counts, classes, frames[: len(classes)])
+        np.add.at(counts, classes, shares[: len(classes)])
       if self.weights is not None and counts.sum():
         counts *= self.weights[number] / counts.sum()
       rows.append(counts)
     return np.stack(rows)
 
   def count_units(self) -> tuple[np.ndarray, np.ndarray]:
-    """Training labels of each action unit, and those present, both [K]."""
+    """Training labels of each action unit, and those present, both [K].
+
+    A record with labels by frame counts as one, as it is drawn.
+    """
     table = self.make_table()
     known, present = np.zeros((2, len(labels.UNITS)))
     for number, part in enumerate(mixture_lib.list_parts(self.dataset)):
@@ -122,8 +127,11 @@ class Feed:
       known += (~np.isnan(found)).sum(0)
       present += (found > 0.5).sum(0)
       if len(framed):
-        known += part.index['frame_action_units_known'][framed].sum(0)
-        present += part.index['frame_action_units_present'][framed].sum(0)
+        frames = part.index['frame_action_units_known'][framed]
+        count = np.maximum(frames.max(1, keepdims=True), 1)
+        known += (frames / count).sum(0)
+        frames = part.index['frame_action_units_present'][framed]
+        present += (frames / count).sum(0)
     return known, present
 
   def _divide(

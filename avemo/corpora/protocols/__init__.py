@@ -6,6 +6,7 @@ A corpus's own file holds its rules and its PROTOCOLS; `registry` collects them.
 from avemo.corpora.protocols.registry import (
   PROTOCOLS,
   get,
+  list_leaks,
   make_fold,
   make_folds,
 )
@@ -21,6 +22,7 @@ __all__ = [
   'describe',
   'describe_all',
   'get',
+  'list_leaks',
   'make_fold',
   'make_folds',
   'rows_from_names',

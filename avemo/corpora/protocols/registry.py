@@ -1,5 +1,6 @@
 """Finds a protocol by name and makes its folds."""
 
+import dataclasses
 import difflib
 from collections.abc import Sequence
 
@@ -48,20 +49,41 @@ def make_folds(
 
   Raises:
     AvemoError: unknown protocol, too few speakers, or a leak that the protocol
-      does not declare.
+      does not declare. Where speakers are unknown, one sound in two parts is
+      no error, but a leak of `list_leaks`.
   """
   protocol = get(name)
   made = protocol.rule(rows)
+  if protocol.speaker_independent is None:
+    rows = [dataclasses.replace(r, audio_sha256=frozenset()) for r in rows]
   for fold in made:
-    leaks = folds_lib.find_leaks(
-      fold, rows, test_is_validation=protocol.test_is_validation
-    )
-    if leaks and protocol.speaker_independent:
+    leaks = find_leaks(protocol, fold, rows)
+    if leaks and protocol.speaker_independent is not False:
       raise errors.AvemoError(
         f'{name}, fold {fold.index}: {leaks[0]}; remove the doubled files from '
         'the corpus and prepare it again'
       )
   return made
+
+
+def find_leaks(
+  protocol: entry.Protocol, fold: folds_lib.Fold, rows: Sequence[folds_lib.Row]
+) -> list[str]:
+  return folds_lib.find_leaks(
+    fold, rows, test_is_validation=protocol.test_is_validation
+  )
+
+
+def list_leaks(
+  name: str, rows: Sequence[folds_lib.Row], made: Sequence[folds_lib.Fold]
+) -> list[str]:
+  """What parts share in folds that are used all the same, a line a finding."""
+  protocol = get(name)
+  return [
+    f'{name}, fold {fold.index}: {leak}'
+    for fold in made
+    for leak in find_leaks(protocol, fold, rows)
+  ]
 
 
 def make_fold(

@@ -90,6 +90,9 @@ def describe(name: str, rows: Sequence[folds_lib.Row], *, as_json=False) -> str:
       f'warning: one sound under several labels: {", ".join(clips)}; kept, as '
       'in the published folds'
     )
+  lines += [
+    f'warning: {leak}' for leak in registry.list_leaks(name, rows, made)
+  ]
   if skipped:
     lines.append(f'skipped, no test clips: fold {", ".join(map(str, skipped))}')
   return '\n'.join(lines)
