@@ -110,7 +110,8 @@ def build_parser() -> argparse.ArgumentParser:
   verb.add_argument(
     'corpus',
     metavar='CORPUS',
-    help='crema_d, ravdess, enterface, msp_improv, mafw or aff_wild2',
+    help='crema_d, ravdess, enterface, msp_improv, mafw, aff_wild2, or custom '
+    'for any folder of films and sounds',
   )
   verb.add_argument(
     '--raw',
@@ -118,6 +119,14 @@ def build_parser() -> argparse.ArgumentParser:
     required=True,
     metavar='DIR',
     help='the corpus as downloaded or unpacked',
+  )
+  verb.add_argument(
+    '--labels',
+    type=pathlib.Path,
+    metavar='CSV',
+    help='a table of your own labels and splits: a row a clip, named in the '
+    'column clip_id (custom: path), beside columns such as valence, arousal, '
+    'emotion, au_<n>, split, frame (custom: speaker)',
   )
   verb.add_argument(
     '--config',

@@ -50,6 +50,7 @@ def run_prepare(args) -> None:
     args.raw,
     data_dir=args.data_dir,
     config=args.config,
+    labels=args.labels,
     face_model=args.face_model,
     workers=args.workers,
     overwrite=args.overwrite,

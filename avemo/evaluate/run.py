@@ -14,7 +14,7 @@ import tqdm
 
 from avemo import errors
 from avemo.corpora import protocols
-from avemo.data import labels, mixture, pipeline, targets
+from avemo.data import folds, labels, mixture, pipeline, targets
 from avemo.data import parts as parts_lib
 from avemo.evaluate import (
   page,
@@ -84,8 +84,8 @@ def evaluate(
     'chosen_by': describe_choice(restored.config, checkpoint),
     'warnings': [],
   }
-  for part in parts:
-    flaws = protocols.get(part.protocol).flaws
+  for part, one in zip(parts, mixture.list_parts(dataset), strict=True):
+    flaws = protocols.find_flaws(part.protocol, folds.make_rows(one.index))
     metrics['warnings'] += find_warnings(section, part, split, flaws)
   metrics['warnings'] += warn_of_data(restored, dataset, metrics)
   metrics['warnings'] = list(dict.fromkeys(metrics['warnings']))

@@ -5,6 +5,7 @@ A corpus's own file holds its rules and its PROTOCOLS; `registry` collects them.
 
 from avemo.corpora.protocols.registry import (
   PROTOCOLS,
+  find_flaws,
   get,
   make_fold,
   make_folds,
@@ -20,6 +21,7 @@ __all__ = [
   'PROTOCOLS',
   'describe',
   'describe_all',
+  'find_flaws',
   'get',
   'make_fold',
   'make_folds',
