@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from avemo import errors
-from avemo.corpora import clip, given_rows
+from avemo.corpora import clip, files, given_rows
 
 COLUMNS = ('frame', 'emotion', 'valence', 'arousal', 'split')
 
@@ -67,9 +67,12 @@ def add(
   known = {c.clip_id for c in clips}
 
   def resolve(row):
-    name = row.key if row.key in known else parse_name(row.key)
-    found = name if isinstance(name, str) else name and name.clip_id
-    return found if found in known else None
+    if row.key in known:
+      return row.key
+    stem, suffix = os.path.splitext(row.key)
+    is_file = suffix.lower() in files.MEDIA_SUFFIXES
+    name = parse_name(stem if is_file else row.key)
+    return name.clip_id if name and name.clip_id in known else None
 
   rows = [_check_emotion(path, row, emotions, faults) for row in rows]
   said = collect(path, rows, resolve, 'no clip here has this id', faults)

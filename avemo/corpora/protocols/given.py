@@ -42,7 +42,7 @@ def divide(name: str, how: str, rows: Sequence[folds.Row]) -> list[folds.Fold]:
   }
   if not any(parts.values()):
     raise errors.AvemoError(f'{name}: no clip here has a split; {how}')
-  if parts['train'] and not parts['val']:
+  if not parts['val']:
     parts['train'], parts['val'] = _carve(parts['train'])
   for part, inside in parts.items():
     if not inside:
@@ -67,7 +67,8 @@ def _carve(train):
     {owner(row) for row in train},
     key=lambda word: hashlib.sha256(word.encode()).hexdigest(),
   )
-  chosen = set(owners[: -(-len(owners) // _SHARE)])
+  # One alone stays in training, and the part that is empty is told.
+  chosen = set(owners[: -(-len(owners) // _SHARE)] if len(owners) > 1 else ())
   rest = [row for row in train if owner(row) not in chosen]
   return rest, [row for row in train if owner(row) in chosen]
 
