@@ -83,8 +83,8 @@ CUSTOM = (
   ('train/4.flv', '1064_TIE_SAD_XX', 'cleo', 'sadness', '', '', ''),
   ('val/5.flv', '1029_ITS_ANG_XX', 'dora', 'anger', '', '', ''),
   ('val/6.flv', '1029_IOM_DIS_XX', 'dora', 'disgust', '', '', ''),
-  ('7.flv', '1040_ITH_ANG_XX', 'emil', 'anger', '0.25', '1', 'test'),
-  ('8.flv', '1040_ITH_SAD_XX', 'emil', 'sadness', '', '', 'test'),
+  ('7.flv', '1040_ITH_SAD_XX', 'emil', 'anger', '0.25', '1', 'test'),
+  ('8.flv', '1017_IWW_FEA_XX', 'emil', 'sadness', '', '', 'test'),
 )
 
 

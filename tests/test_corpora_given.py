@@ -5,6 +5,7 @@ import functools
 
 import numpy as np
 import pytest
+from damages import DAMAGES
 
 from avemo import errors
 from avemo.corpora import clip, crema_d, given, given_rows
@@ -177,3 +178,32 @@ def test_labels_of_frames_lie_on_top_of_the_corpus_s_own(tmp_path):
   nothing, notes = parts.add_given(None, one.given, 0, emotions)
   assert nothing is None and 'not there' in notes[0].reason
   assert parts.add_given(own, None, 5, emotions) == (own, [])
+
+
+@pytest.mark.parametrize('suffix', ['.csv', '.xlsx'])
+def test_damaged_tables_are_read_in_part_or_refused(tmp_path, suffix):
+  path = tmp_path / f'mine{suffix}'
+  table = [['clip_id', 'frame', 'valence', 'emotion', 'split']]
+  table += [[c.clip_id, '', 0.5, 'anger', 'train'] for c in CLIPS]
+  table += [[CLIPS[0].clip_id, n, n / 100, '', ''] for n in range(40)]
+  if suffix == '.csv':
+    path.write_text('\n'.join(','.join(map(str, row)) for row in table))
+  else:
+    workbook.write(path, table)
+  whole, outcomes = path.read_bytes(), []
+  for number in range(120):
+    harm = DAMAGES[number % len(DAMAGES)]
+    path.write_bytes(harm(np.random.default_rng(number), whole))
+    try:
+      clips, faults = add(path)
+    except errors.AvemoError as error:
+      assert '\n' not in str(error) and str(path) in str(error)
+      outcomes.append('refused')
+      continue
+    outcomes.append('told' if faults else 'whole')
+    assert all(fault.reason.startswith('row ') for fault in faults)
+    for one in clips:
+      assert np.isnan(one.valence) or -1 <= one.valence <= 1
+      assert one.emotion in crema_d.EMOTIONS
+      assert one.extra['split'] in ('', 'train', 'val', 'test')
+  assert {'refused'} < set(outcomes)

@@ -33,7 +33,11 @@ def read(path: str | os.PathLike) -> list[list[str]]:
   """
   path = pathlib.Path(path)
   if path.suffix.lower() == '.csv':
-    return list(csv.reader(io.StringIO(decode(path.read_bytes()), newline='')))
+    text = io.StringIO(decode(path.read_bytes()), newline='')
+    try:
+      return list(csv.reader(text))
+    except csv.Error as error:
+      raise ValueError(f'not a table parted by commas ({error})') from error
   try:
     with zipfile.ZipFile(path) as archive:
       texts = _read_texts(archive)
