@@ -141,6 +141,20 @@ def build_parser() -> argparse.ArgumentParser:
     help="YuNet face detector; OpenCV's cascade when not given",
   )
   verb.add_argument(
+    '--runner',
+    metavar='NAME',
+    help='build as an Apache Beam pipeline (pip install "avemo[beam]"): '
+    'FnApiRunner on this machine, FlinkRunner, SparkRunner or DataflowRunner '
+    'on many, which must all see the folders under the same paths',
+  )
+  verb.add_argument(
+    '--runner-option',
+    action='append',
+    default=[],
+    metavar='NAME=VALUE',
+    help='an option of the runner, as Beam calls it; as often as needed',
+  )
+  verb.add_argument(
     '--overwrite', action='store_true', help='build again what exists'
   )
   add_workers(verb)

@@ -53,6 +53,8 @@ def run_prepare(args) -> None:
     labels=args.labels,
     face_model=args.face_model,
     workers=args.workers,
+    runner=args.runner,
+    runner_options=args.runner_option,
     overwrite=args.overwrite,
   )
   print(report)

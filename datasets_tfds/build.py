@@ -24,7 +24,7 @@ from datasets_tfds import pool, records, spool
 QUARANTINE = 'quarantine.jsonl'
 
 # A shard is closed when it has passed this many bytes.
-_SHARD_BYTES = 256 << 20
+SHARD_BYTES = 256 << 20
 
 _SUMMARIES = {
   'face': 'Squares around the main face, at 1.5 times its box, up to 320 px.',
@@ -154,7 +154,8 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     write_lines(pathlib.Path(self.data_dir) / QUARANTINE, lines)
 
   def _generate_splits(self, dl_manager, download_config):
-    del download_config
+    if download_config.beam_runner is not None:
+      return self._generate_with_beam(dl_manager, download_config)
     return [
       write_shards(
         name,
@@ -162,6 +163,24 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         self._get_filename_template(split_name=name),
       )
       for name, generator in self._split_generators(dl_manager).items()
+    ]
+
+  def _generate_with_beam(self, dl_manager, download_config):
+    from datasets_tfds import beam
+
+    # Workers may stand elsewhere.
+    root = pathlib.Path(dl_manager.manual_dir).absolute()
+    found, unusable = self.scan(root)
+    return [
+      beam.write(
+        schema.SPLIT,
+        found,
+        unusable,
+        self.options,
+        self._get_filename_template(split_name=schema.SPLIT),
+        root,
+        download_config,
+      )
     ]
 
   def _log_download_bytes(self):
@@ -303,7 +322,7 @@ def _write_shard(path, made):
       _report_full_disk(path, writer.write, record)
       length += 1
       size += len(record)
-      if size > _SHARD_BYTES:
+      if size > SHARD_BYTES:
         break
   finally:
     _report_full_disk(path, writer.close)

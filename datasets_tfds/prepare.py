@@ -10,7 +10,7 @@ import os
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import tensorflow_datasets as tfds
 from absl import logging
@@ -18,7 +18,7 @@ from absl import logging
 from avemo import corpora, errors
 from avemo.data import index, schema
 from avemo.media import faces
-from datasets_tfds import build
+from datasets_tfds import beam, build
 
 # What a dataset was prepared from: a file of its own, which names a folder of
 # this machine and is left out where a dataset is given away.
@@ -81,6 +81,8 @@ def prepare(
   labels: str | os.PathLike | None = None,
   face_model: str | os.PathLike | None = None,
   workers: int = 1,
+  runner: str | None = None,
+  runner_options: Sequence[str] = (),
   overwrite: bool = False,
   progress: bool = True,
 ) -> Report:
@@ -99,6 +101,9 @@ def prepare(
       those of the corpus; see `avemo.corpora.given_rows`.
     face_model: YuNet's ONNX file; OpenCV's cascade when None.
     workers: processes; 0 works in this one. The records do not depend on it.
+    runner: builds as an Apache Beam pipeline on the runner of this name; the
+      records are the same.
+    runner_options: of the runner, `name=value`.
     overwrite: builds again, in place of a dataset that exists.
     progress: shows a bar.
 
@@ -114,6 +119,11 @@ def prepare(
     )
   directory = pathlib.Path(make_builder(corpus, config, data_dir).data_dir)
   labels = None if labels is None else os.fspath(labels)
+  downloads = tfds.download.DownloadConfig()
+  if runner is not None:
+    downloads = beam.start(runner, runner_options, workers)
+  elif runner_options:
+    raise errors.AvemoError('--runner-option is of no use without --runner')
   try:
     directory.parent.mkdir(parents=True, exist_ok=True)
     with _lock(directory), _quiet():
@@ -131,7 +141,7 @@ def prepare(
           None if face_model is None else os.fspath(face_model)
         )
         builder.progress = progress
-        _build(builder, raw)
+        _build(builder, raw, downloads)
         made = pathlib.Path(builder.data_dir)
         index.build_index(made)
         text = json.dumps(origin, ensure_ascii=False, indent=2)
@@ -251,11 +261,11 @@ def read_report(
   )
 
 
-def _build(builder, raw):
+def _build(builder, raw, config):
   with tempfile.TemporaryDirectory() as downloads:
     builder.download_and_prepare(
       download_dir=downloads,
-      download_config=tfds.download.DownloadConfig(manual_dir=os.fspath(raw)),
+      download_config=config.replace(manual_dir=os.fspath(raw)),
     )
 
 

@@ -43,7 +43,7 @@ def test_scores_are_of_the_clips_that_the_table_puts_into_test(workdir, capsys):
   cli.main(
     ['evaluate', f'--workdir={workdir}', '--protocol=custom_speaker_5fold']
   )
-  assert 'custom_speaker_5fold' in capsys.readouterr().out
+  assert 'may have been trained on' in capsys.readouterr().out
 
 
 def test_a_film_is_read_in_the_words_of_the_table(
