@@ -29,7 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
       name,
       help=summary,
       description=kwargs.pop('description', summary),
-      formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+      formatter_class=Formatter,
       **kwargs,
     )
     verb.add_argument(
@@ -64,9 +64,18 @@ def build_parser() -> argparse.ArgumentParser:
     metavar='CORPUS',
     help='crema_d, ravdess, enterface, msp_improv, mafw or aff_wild2',
   )
-  verb.add_argument('--out', type=pathlib.Path, required=True, metavar='DIR')
   verb.add_argument(
-    '--speakers', type=positive_int, metavar='N', help='12 when not given'
+    '--out',
+    type=pathlib.Path,
+    required=True,
+    metavar='DIR',
+    help='the folder to make; must not exist, or be empty',
+  )
+  verb.add_argument(
+    '--speakers',
+    type=positive_int,
+    metavar='N',
+    help="how many of the corpus's, spread over its folds; 12 when not given",
   )
   verb.add_argument(
     '--videos',
@@ -81,7 +90,13 @@ def build_parser() -> argparse.ArgumentParser:
     metavar='N',
     help='a subset spread evenly over the emotions; all when not given',
   )
-  verb.add_argument('--seed', type=int, default=0, metavar='S')
+  verb.add_argument(
+    '--seed',
+    type=int,
+    default=0,
+    metavar='S',
+    help='of everything that is drawn',
+  )
   verb.add_argument(
     '--quirks',
     action='store_true',
@@ -164,7 +179,9 @@ def build_parser() -> argparse.ArgumentParser:
     'protocols',
     'list the named folds, or the clips of each fold of one',
   )
-  verb.add_argument('name', nargs='?', metavar='NAME')
+  verb.add_argument(
+    'name', nargs='?', metavar='NAME', help='one of them; all when not given'
+  )
   source = verb.add_mutually_exclusive_group()
   source.add_argument(
     '--data-dir',
@@ -187,7 +204,9 @@ def build_parser() -> argparse.ArgumentParser:
     help="the corpus as unpacked, whose own lists are read; MAFW's and "
     "Aff-Wild2's folds are such lists",
   )
-  verb.add_argument('--json', action='store_true')
+  verb.add_argument(
+    '--json', action='store_true', help='print the folds for a program'
+  )
 
   verb = add(
     'convert',
@@ -205,7 +224,13 @@ def build_parser() -> argparse.ArgumentParser:
     metavar='PATH',
     help='the file as published; its format is recognised',
   )
-  verb.add_argument('--out', type=pathlib.Path, required=True, metavar='DIR')
+  verb.add_argument(
+    '--out',
+    type=pathlib.Path,
+    required=True,
+    metavar='DIR',
+    help='the folder of the converted weights',
+  )
   verb.add_argument(
     '--verify',
     action='store_true',
@@ -223,12 +248,29 @@ def build_parser() -> argparse.ArgumentParser:
     metavar='FILE[:arg]',
     help='a file with get_config(), see configs/',
   )
-  verb.add_argument('--workdir', type=pathlib.Path, required=True)
+  verb.add_argument(
+    '--workdir',
+    type=pathlib.Path,
+    required=True,
+    metavar='DIR',
+    help='the folder of the run, which goes on where it stands',
+  )
 
   verb = add('evaluate', 'score a checkpoint')
-  verb.add_argument('--workdir', type=pathlib.Path, required=True)
+  verb.add_argument(
+    '--workdir',
+    type=pathlib.Path,
+    required=True,
+    metavar='DIR',
+    help='the folder of a training run, or of converted weights',
+  )
   verb.add_argument('--checkpoint', default='best', help='best, last or a step')
-  verb.add_argument('--split', choices=('train', 'val', 'test'), default='test')
+  verb.add_argument(
+    '--split',
+    choices=('train', 'val', 'test'),
+    default='test',
+    help='the part of the fold to score',
+  )
   verb.add_argument(
     '--data',
     metavar='NAME',
@@ -247,9 +289,27 @@ def build_parser() -> argparse.ArgumentParser:
   )
 
   verb = add('predict', 'read new videos or sound')
-  verb.add_argument('files', nargs='+', type=pathlib.Path, metavar='FILE')
-  verb.add_argument('--workdir', type=pathlib.Path, required=True)
-  verb.add_argument('--out', type=pathlib.Path, required=True, metavar='DIR')
+  verb.add_argument(
+    'files',
+    nargs='+',
+    type=pathlib.Path,
+    metavar='FILE',
+    help='films and sounds, in any format that FFmpeg plays',
+  )
+  verb.add_argument(
+    '--workdir',
+    type=pathlib.Path,
+    required=True,
+    metavar='DIR',
+    help='the folder of a training run, or of a converted classifier',
+  )
+  verb.add_argument(
+    '--out',
+    type=pathlib.Path,
+    required=True,
+    metavar='DIR',
+    help='the folder of the results',
+  )
   verb.add_argument('--checkpoint', default='best', help='best, last or a step')
   verb.add_argument(
     '--audio',
@@ -270,7 +330,12 @@ def build_parser() -> argparse.ArgumentParser:
     metavar='KIND[:S]',
     help='none, mean:S or median:S over S seconds',
   )
-  verb.add_argument('--face-model', type=pathlib.Path, metavar='ONNX')
+  verb.add_argument(
+    '--face-model',
+    type=pathlib.Path,
+    metavar='ONNX',
+    help="YuNet face detector; OpenCV's cascade when not given",
+  )
 
   verb = add(
     'abaw',
@@ -301,8 +366,20 @@ def build_parser() -> argparse.ArgumentParser:
     'demo',
     'simulate, prepare, train, evaluate, predict and report, in minutes',
   )
-  verb.add_argument('--out', type=pathlib.Path, default='runs/demo')
-  verb.add_argument('--seed', type=int, default=0, metavar='S')
+  verb.add_argument(
+    '--out',
+    type=pathlib.Path,
+    default='runs/demo',
+    metavar='DIR',
+    help='the folder of everything it makes',
+  )
+  verb.add_argument(
+    '--seed',
+    type=int,
+    default=0,
+    metavar='S',
+    help='of the speakers and of the trainings',
+  )
   verb.add_argument(
     '--control',
     choices=('silent-voice', 'shuffled-labels'),
@@ -311,6 +388,15 @@ def build_parser() -> argparse.ArgumentParser:
   )
   add_workers(verb)
   return parser
+
+
+class Formatter(argparse.ArgumentDefaultsHelpFormatter):
+  """Tells the default of an option that has one to tell."""
+
+  def _get_help_string(self, action):
+    if action.default in (None, False, []):
+      return action.help
+    return super()._get_help_string(action)
 
 
 class Parser(argparse.ArgumentParser):
