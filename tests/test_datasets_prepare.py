@@ -149,13 +149,13 @@ def test_ten_kills_at_random_change_no_byte(few_raw, few_tree, tmp_path):
   (tmp_path / 'whole').mkdir()
   assert start_build(few_raw, tmp_path / 'whole').wait() == 0
   seconds = time.monotonic() - began
-  killed = 0
-  # One in each tenth of the time that it takes.
-  for number, place in enumerate(np.random.default_rng(0).random(10)):
+  rng, killed = np.random.default_rng(0), 0
+  # Those that end before they are killed are no case.
+  for number in range(40):
     folder = tmp_path / str(number)
     folder.mkdir()
     process = start_build(few_raw, folder)
-    time.sleep(seconds * (number + place) / 10)
+    time.sleep(seconds * rng.random())
     process.send_signal(signal.SIGKILL)
     killed += process.wait() == -signal.SIGKILL
     parent = folder / 'crema_d_av/face'
@@ -165,7 +165,9 @@ def test_ten_kills_at_random_change_no_byte(few_raw, few_tree, tmp_path):
     report = build(few_raw, folder)
     assert read_tree(report.directory) == few_tree
     assert sorted(os.listdir(parent)) == ['.lock', '1.0.0']
-  assert killed >= 8
+    if killed == 10:
+      return
+  raise AssertionError(f'{killed} of 40 builds could be killed')
 
 
 def list_children(process_id):

@@ -17,6 +17,7 @@ def has_model(folder: str | os.PathLike) -> bool:
 def check_workdir(workdir: str | os.PathLike) -> None:
   """Raises an AvemoError where no model can be in a folder."""
   if not has_model(workdir):
+    path = pathlib.Path(workdir) / _MARKS[0]
     raise errors.AvemoError(
-      f'{pathlib.Path(workdir) / _MARKS[0]}: not found; name the workdir of a training run'
+      f'{path}: not found; name the workdir of a training run'
     )
