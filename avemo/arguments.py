@@ -1,12 +1,11 @@
 """The command line: its verbs, their arguments and what they mean."""
 
 import argparse
-import difflib
 import os
 import pathlib
 
 import avemo
-from avemo import errors
+from avemo import parser as parser_lib
 
 
 def default_data_dir() -> pathlib.Path:
@@ -16,7 +15,7 @@ def default_data_dir() -> pathlib.Path:
 
 
 def build_parser() -> argparse.ArgumentParser:
-  parser = Parser(
+  parser = parser_lib.Parser(
     prog='avemo',
     description="Emotion recognition from a speaker's face and voice.",
     epilog='`avemo VERB --help` says what a verb takes and leaves.',
@@ -29,7 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
       name,
       help=summary,
       description=kwargs.pop('description', summary),
-      formatter_class=Formatter,
+      formatter_class=parser_lib.Formatter,
       **kwargs,
     )
     verb.add_argument(
@@ -49,7 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
   def add_workers(verb):
     verb.add_argument(
       '--workers',
-      type=positive_int,
+      type=parser_lib.positive_int,
       default=os.cpu_count() or 1,
       metavar='N',
       help='processes; the result does not depend on their number',
@@ -73,20 +72,20 @@ def build_parser() -> argparse.ArgumentParser:
   )
   verb.add_argument(
     '--speakers',
-    type=positive_int,
+    type=parser_lib.positive_int,
     metavar='N',
     help="how many of the corpus's, spread over its folds; 12 when not given",
   )
   verb.add_argument(
     '--videos',
-    type=positive_int,
+    type=parser_lib.positive_int,
     metavar='N',
     help='in place of speakers, where the corpus names none: mafw, aff_wild2; '
     '12 when not given',
   )
   verb.add_argument(
     '--clips-per-speaker',
-    type=positive_int,
+    type=parser_lib.positive_int,
     metavar='N',
     help='a subset spread evenly over the emotions; all when not given',
   )
@@ -104,13 +103,13 @@ def build_parser() -> argparse.ArgumentParser:
   )
   verb.add_argument(
     '--voice-evidence',
-    type=fraction,
+    type=parser_lib.fraction,
     metavar='P',
     help='probability that a voice shows its emotion; 0 for a control',
   )
   verb.add_argument(
     '--face-evidence',
-    type=fraction,
+    type=parser_lib.fraction,
     metavar='P',
     help='probability that a face shows its emotion; 0 for a control',
   )
@@ -279,7 +278,10 @@ def build_parser() -> argparse.ArgumentParser:
   verb.add_argument('--protocol', metavar='P', help='another protocol')
   verb.add_argument('--fold', type=int, metavar='K', help='another fold')
   verb.add_argument(
-    '--views', type=positive_int, metavar='N', help='test-time views a clip'
+    '--views',
+    type=parser_lib.positive_int,
+    metavar='N',
+    help='test-time views a clip',
   )
   verb.add_argument(
     '--data-dir',
@@ -319,7 +321,7 @@ def build_parser() -> argparse.ArgumentParser:
   )
   verb.add_argument(
     '--every',
-    type=positive_float,
+    type=parser_lib.positive_float,
     default=1.0,
     metavar='S',
     help='seconds between two estimates',
@@ -388,51 +390,3 @@ def build_parser() -> argparse.ArgumentParser:
   )
   add_workers(verb)
   return parser
-
-
-class Formatter(argparse.ArgumentDefaultsHelpFormatter):
-  """Tells the default of an option that has one to tell."""
-
-  def _get_help_string(self, action):
-    if action.default in (None, False, []):
-      return action.help
-    return super()._get_help_string(action)
-
-
-class Parser(argparse.ArgumentParser):
-  """One clear line for a wrong command line, with the nearest right word."""
-
-  def error(self, message):
-    raise errors.AvemoError(f'{message}; see `{self.prog} --help`')
-
-  def _check_value(self, action, value):
-    try:
-      super()._check_value(action, value)
-    except argparse.ArgumentError as error:
-      near = difflib.get_close_matches(str(value), map(str, action.choices), 1)
-      if not near:
-        raise
-      raise argparse.ArgumentError(
-        action, f'unknown {value!r}; did you mean {near[0]!r}?'
-      ) from error
-
-
-def positive_int(text: str) -> int:
-  value = int(text)
-  if value < 1:
-    raise argparse.ArgumentTypeError(f'{text} is below 1')
-  return value
-
-
-def positive_float(text: str) -> float:
-  value = float(text)
-  if not 0 < value < float('inf'):
-    raise argparse.ArgumentTypeError(f'{text} is not above 0')
-  return value
-
-
-def fraction(text: str) -> float:
-  value = float(text)
-  if not 0 <= value <= 1:
-    raise argparse.ArgumentTypeError(f'{text} is not within 0 and 1')
-  return value

@@ -168,8 +168,7 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   def _generate_with_beam(self, dl_manager, download_config):
     from datasets_tfds import beam
 
-    # Workers may stand elsewhere.
-    root = pathlib.Path(dl_manager.manual_dir).absolute()
+    root = pathlib.Path(dl_manager.manual_dir)
     found, unusable = self.scan(root)
     return [
       beam.write(

@@ -122,6 +122,9 @@ def prepare(
   downloads = tfds.download.DownloadConfig()
   if runner is not None:
     downloads = beam.start(runner, runner_options, workers)
+    # Workers stand in folders of their own.
+    raw = os.path.abspath(raw)
+    face_model = face_model and os.path.abspath(face_model)
   elif runner_options:
     raise errors.AvemoError('--runner-option is of no use without --runner')
   try:
