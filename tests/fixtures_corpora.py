@@ -89,14 +89,15 @@ CUSTOM = (
 
 
 def write_custom(source, root, table):
-  """The films in folders of their own, and the table with three odd rows."""
-  lines = ['path,speaker,emotion,valence,au_12,split']
+  """The films in folders of their own, and the table with four odd rows."""
+  lines = ['path,frame,speaker,emotion,valence,au_12,split']
   for path, film, *cells in CUSTOM:
     (root / path).parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source / f'VideoFlash/{film}.flv', root / path)
-    lines.append(','.join([path, *cells]))
+    lines.append(','.join([path, '', *cells]))
   shutil.copyfile(root / CUSTOM[0][0], root / 'unnamed.flv')
-  lines += [lines[1], 'gone.flv,anna,anger,,,']
+  lines += [lines[1], 'gone.flv,,anna,anger,,,']
+  lines += ['7.flv,3,,sadness,0.75,,', '7.flv,900,,,0.5,,']
   table.write_text('\n'.join(lines) + '\n', encoding='utf-8')
 
 
@@ -104,8 +105,8 @@ def write_custom(source, root, table):
 def tiny_custom(shared_folder, tiny_crema_d):
   """Own recordings: a folder, its table of labels, a data folder with both.
 
-  Of the table's rows one has no file, one doubles another and one has a wrong
-  cell; one file has no row.
+  Of the table's rows one has no file, one doubles another, one has a wrong
+  cell and one a frame that is not there; one file has no row.
   """
   root = shared_folder / 'tiny_custom'
   table = shared_folder / 'tiny_custom.csv'

@@ -29,8 +29,9 @@ def test_own_recordings_are_records_of_what_the_table_says(tiny_custom):
   root, table, data_dir = tiny_custom
   report = build('custom', root, data_dir, labels=table)
   assert report.already_prepared and 'tiny_custom.csv' in str(report)
-  assert (report.used, report.quarantined, report.rows) == (8, 1, 3)
-  assert 'labels: 3 rows of no use' in str(report)
+  assert (report.used, report.repaired) == (7, 1)
+  assert (report.quarantined, report.rows) == (1, 4)
+  assert 'labels: 4 rows of no use' in str(report)
   told = dict(read_reasons(report.directory) - {('tiny_custom.csv', '')})
   assert 'no row of tiny_custom.csv' in told['unnamed.flv']
   rows = sorted(
@@ -38,6 +39,7 @@ def test_own_recordings_are_records_of_what_the_table_says(tiny_custom):
     for path, reason in read_reasons(report.directory)
     if path == 'tiny_custom.csv'
   )
+  assert '1 of its rows label frames beyond the last' in rows.pop(0)
   assert [row.split(':')[0] for row in rows] == ['row 10', 'row 11', 'row 3']
   dataset = schema.open_dataset('custom_av', data_dir)
   assert dataset.corpus == 'custom'
@@ -62,10 +64,17 @@ def test_own_recordings_are_records_of_what_the_table_says(tiny_custom):
       assert units.shape == (len(record['frames']), 12)
       assert (units[:, place] == float(unit)).all()
       assert np.isnan(np.delete(units, place, 1)).all()
-      assert np.isnan(record['frame_valence']).all()
+      known = np.flatnonzero(np.isfinite(record['frame_valence']))
+      assert known.tolist() == ([3] if path == '7.flv' else [])
       assert len(record['frame_valence']) == len(units)
     else:
       assert not len(units)
+  (row,) = np.flatnonzero(index['clip_id'] == '7')
+  seventh = dataset.source[int(row)]
+  assert seventh['frame_valence'][3] == 0.75 and index['valence'][row] == 0.25
+  assert seventh['frame_expression'][3] == dataset.emotions.index('sadness')
+  assert index['num_expression_labels'][row] == 1
+  assert index['frame_valence_source'].tolist().count('tiny_custom.csv') == 1
   split = folds.find_split(dataset, 'custom_split', 0)
   assert [len(split.get(name)) for name in folds.SPLITS] == [4, 2, 2]
   tested = [
