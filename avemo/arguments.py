@@ -345,9 +345,14 @@ def build_parser() -> argparse.ArgumentParser:
     description="Scores a submission by the challenge's own rules, or lists "
     'what is wrong with it, file by file; ends non-zero if anything is.',
   )
-  verb.add_argument('action', choices=('score', 'check'))
   verb.add_argument(
-    '--task', choices=('va', 'expr', 'au', 'mtl'), required=True
+    'action', choices=('score', 'check'), help='what to do with it'
+  )
+  verb.add_argument(
+    '--task',
+    choices=('va', 'expr', 'au', 'mtl'),
+    required=True,
+    help="the challenge's task",
   )
   verb.add_argument(
     '--annotations',

@@ -97,7 +97,7 @@ def write_custom(source, root, table):
     lines.append(','.join([path, '', *cells]))
   shutil.copyfile(root / CUSTOM[0][0], root / 'unnamed.flv')
   lines += [lines[1], 'gone.flv,,anna,anger,,,']
-  lines += ['7.flv,3,,sadness,0.75,,', '7.flv,900,,,0.5,,']
+  lines += ['train/1.flv,3,,sadness,0.75,,', 'train/1.flv,900,,,0.5,,']
   table.write_text('\n'.join(lines) + '\n', encoding='utf-8')
 
 

@@ -65,14 +65,14 @@ def test_own_recordings_are_records_of_what_the_table_says(tiny_custom):
       assert (units[:, place] == float(unit)).all()
       assert np.isnan(np.delete(units, place, 1)).all()
       known = np.flatnonzero(np.isfinite(record['frame_valence']))
-      assert known.tolist() == ([3] if path == '7.flv' else [])
+      assert known.tolist() == ([3] if path == 'train/1.flv' else [])
       assert len(record['frame_valence']) == len(units)
     else:
       assert not len(units)
-  (row,) = np.flatnonzero(index['clip_id'] == '7')
-  seventh = dataset.source[int(row)]
-  assert seventh['frame_valence'][3] == 0.75 and index['valence'][row] == 0.25
-  assert seventh['frame_expression'][3] == dataset.emotions.index('sadness')
+  (row,) = np.flatnonzero(index['clip_id'] == 'train/1')
+  record = dataset.source[int(row)]
+  assert record['frame_valence'][3] == 0.75 and index['valence'][row] == -0.5
+  assert record['frame_expression'][3] == dataset.emotions.index('sadness')
   assert index['num_expression_labels'][row] == 1
   assert index['frame_valence_source'].tolist().count('tiny_custom.csv') == 1
   split = folds.find_split(dataset, 'custom_split', 0)

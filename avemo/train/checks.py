@@ -7,7 +7,7 @@ from typing import Any
 
 from avemo import errors
 from avemo.corpora import protocols
-from avemo.data import schema
+from avemo.data import parts, schema
 from avemo.evaluate import checks
 
 
@@ -20,13 +20,11 @@ def check_config(config: Mapping[str, Any], workdir: str | os.PathLike) -> None:
   """
   if pathlib.Path(workdir).exists() and not pathlib.Path(workdir).is_dir():
     raise errors.AvemoError(f'{workdir}: not a folder; choose another workdir')
-  data = config.get('data') or {}
-  if isinstance(data.get('protocol'), str):
-    protocols.get(data['protocol'])
-  if isinstance(data.get('name'), str):
-    schema.find_dataset(data['name'], config.get('data_dir'))
-  for part in ('video', 'audio'):
-    given = (config.get('init') or {}).get(part)
+  for part in parts.read(config.get('data') or {}):
+    protocols.get(part.protocol)
+    schema.find_dataset(part.name, config.get('data_dir'))
+  for tower in ('video', 'audio'):
+    given = (config.get('init') or {}).get(tower)
     if not given:
       continue
     path = pathlib.Path(given).expanduser()
@@ -34,4 +32,4 @@ def check_config(config: Mapping[str, Any], workdir: str | os.PathLike) -> None:
       what = 'no such folder'
       if path.exists():
         what = 'neither the workdir of a training run nor converted weights'
-      raise errors.AvemoError(f'init.{part}: {path}: {what}')
+      raise errors.AvemoError(f'init.{tower}: {path}: {what}')
