@@ -51,7 +51,7 @@ class Report:
   quarantined: int
   already_prepared: bool = False
   left_out: int = 0
-  rows: int = 0
+  rows: tuple[str, ...] = ()
   origin: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
   def __str__(self):
@@ -64,7 +64,10 @@ class Report:
     if self.left_out:
       lines.append(f'  left out: {self.left_out} clips')
     if self.rows:
-      lines.append(f'  labels: {self.rows} rows of no use, or in part')
+      lines.append(
+        f'  labels: {len(self.rows)} rows of no use, or in part; e.g. '
+        f'{self.rows[0]}'
+      )
     if self.quarantined or self.rows:
       lines.append(f'  reasons: {self.directory / build.QUARANTINE}')
     if self.already_prepared:
@@ -250,13 +253,13 @@ def read_report(
   repaired = present & {line['clip_id'] for line in lines if line['kept']}
   origin = read_origin(directory)
   table = pathlib.Path(origin.get('labels', '')).name
-  rows = sum(line['path'] == table for line in lines)
+  rows = tuple(line['reason'] for line in lines if line['path'] == table)
   return Report(
     dataset,
     directory,
     used=len(present) - len(repaired),
     repaired=len(repaired),
-    quarantined=len(lines) - rows,
+    quarantined=len(lines) - len(rows),
     rows=rows,
     already_prepared=already_prepared,
     left_out=len({line['clip_id'] for line in lines} - present - {''}),
