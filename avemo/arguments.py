@@ -1,12 +1,11 @@
 """The command line: its verbs, their arguments and what they mean."""
 
 import argparse
-import difflib
 import os
 import pathlib
 
 import avemo
-from avemo import errors
+from avemo import parser as parser_lib
 
 
 def default_data_dir() -> pathlib.Path:
@@ -16,7 +15,7 @@ def default_data_dir() -> pathlib.Path:
 
 
 def build_parser() -> argparse.ArgumentParser:
-  parser = Parser(
+  parser = parser_lib.Parser(
     prog='avemo',
     description="Emotion recognition from a speaker's face and voice.",
     epilog='`avemo VERB --help` says what a verb takes and leaves.',
@@ -29,7 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
       name,
       help=summary,
       description=kwargs.pop('description', summary),
-      formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+      formatter_class=parser_lib.Formatter,
       **kwargs,
     )
     verb.add_argument(
@@ -49,7 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
   def add_workers(verb):
     verb.add_argument(
       '--workers',
-      type=positive_int,
+      type=parser_lib.positive_int,
       default=os.cpu_count() or 1,
       metavar='N',
       help='processes; the result does not depend on their number',
@@ -64,24 +63,39 @@ def build_parser() -> argparse.ArgumentParser:
     metavar='CORPUS',
     help='crema_d, ravdess, enterface, msp_improv, mafw or aff_wild2',
   )
-  verb.add_argument('--out', type=pathlib.Path, required=True, metavar='DIR')
   verb.add_argument(
-    '--speakers', type=positive_int, metavar='N', help='12 when not given'
+    '--out',
+    type=pathlib.Path,
+    required=True,
+    metavar='DIR',
+    help='the folder to make; must not exist, or be empty',
+  )
+  verb.add_argument(
+    '--speakers',
+    type=parser_lib.positive_int,
+    metavar='N',
+    help="how many of the corpus's, spread over its folds; 12 when not given",
   )
   verb.add_argument(
     '--videos',
-    type=positive_int,
+    type=parser_lib.positive_int,
     metavar='N',
     help='in place of speakers, where the corpus names none: mafw, aff_wild2; '
     '12 when not given',
   )
   verb.add_argument(
     '--clips-per-speaker',
-    type=positive_int,
+    type=parser_lib.positive_int,
     metavar='N',
     help='a subset spread evenly over the emotions; all when not given',
   )
-  verb.add_argument('--seed', type=int, default=0, metavar='S')
+  verb.add_argument(
+    '--seed',
+    type=int,
+    default=0,
+    metavar='S',
+    help='of everything that is drawn',
+  )
   verb.add_argument(
     '--quirks',
     action='store_true',
@@ -89,13 +103,13 @@ def build_parser() -> argparse.ArgumentParser:
   )
   verb.add_argument(
     '--voice-evidence',
-    type=fraction,
+    type=parser_lib.fraction,
     metavar='P',
     help='probability that a voice shows its emotion; 0 for a control',
   )
   verb.add_argument(
     '--face-evidence',
-    type=fraction,
+    type=parser_lib.fraction,
     metavar='P',
     help='probability that a face shows its emotion; 0 for a control',
   )
@@ -110,7 +124,8 @@ def build_parser() -> argparse.ArgumentParser:
   verb.add_argument(
     'corpus',
     metavar='CORPUS',
-    help='crema_d, ravdess, enterface, msp_improv, mafw or aff_wild2',
+    help='crema_d, ravdess, enterface, msp_improv, mafw, aff_wild2, or custom '
+    'for any folder of films and sounds',
   )
   verb.add_argument(
     '--raw',
@@ -118,6 +133,14 @@ def build_parser() -> argparse.ArgumentParser:
     required=True,
     metavar='DIR',
     help='the corpus as downloaded or unpacked',
+  )
+  verb.add_argument(
+    '--labels',
+    type=pathlib.Path,
+    metavar='CSV',
+    help='a table of your own labels and splits: a row a clip, named in the '
+    'column clip_id (custom: path), beside columns such as valence, arousal, '
+    'emotion, au_<n>, split, frame (custom: speaker)',
   )
   verb.add_argument(
     '--config',
@@ -132,6 +155,20 @@ def build_parser() -> argparse.ArgumentParser:
     help="YuNet face detector; OpenCV's cascade when not given",
   )
   verb.add_argument(
+    '--runner',
+    metavar='NAME',
+    help='build as an Apache Beam pipeline (pip install "avemo[beam]"): '
+    'FnApiRunner on this machine, FlinkRunner, SparkRunner or DataflowRunner '
+    'on many, which must all see the folders under the same paths',
+  )
+  verb.add_argument(
+    '--runner-option',
+    action='append',
+    default=[],
+    metavar='NAME=VALUE',
+    help='an option of the runner, as Beam calls it; as often as needed',
+  )
+  verb.add_argument(
     '--overwrite', action='store_true', help='build again what exists'
   )
   add_workers(verb)
@@ -141,7 +178,9 @@ def build_parser() -> argparse.ArgumentParser:
     'protocols',
     'list the named folds, or the clips of each fold of one',
   )
-  verb.add_argument('name', nargs='?', metavar='NAME')
+  verb.add_argument(
+    'name', nargs='?', metavar='NAME', help='one of them; all when not given'
+  )
   source = verb.add_mutually_exclusive_group()
   source.add_argument(
     '--data-dir',
@@ -164,7 +203,9 @@ def build_parser() -> argparse.ArgumentParser:
     help="the corpus as unpacked, whose own lists are read; MAFW's and "
     "Aff-Wild2's folds are such lists",
   )
-  verb.add_argument('--json', action='store_true')
+  verb.add_argument(
+    '--json', action='store_true', help='print the folds for a program'
+  )
 
   verb = add(
     'convert',
@@ -182,7 +223,13 @@ def build_parser() -> argparse.ArgumentParser:
     metavar='PATH',
     help='the file as published; its format is recognised',
   )
-  verb.add_argument('--out', type=pathlib.Path, required=True, metavar='DIR')
+  verb.add_argument(
+    '--out',
+    type=pathlib.Path,
+    required=True,
+    metavar='DIR',
+    help='the folder of the converted weights',
+  )
   verb.add_argument(
     '--verify',
     action='store_true',
@@ -200,12 +247,29 @@ def build_parser() -> argparse.ArgumentParser:
     metavar='FILE[:arg]',
     help='a file with get_config(), see configs/',
   )
-  verb.add_argument('--workdir', type=pathlib.Path, required=True)
+  verb.add_argument(
+    '--workdir',
+    type=pathlib.Path,
+    required=True,
+    metavar='DIR',
+    help='the folder of the run, which goes on where it stands',
+  )
 
   verb = add('evaluate', 'score a checkpoint')
-  verb.add_argument('--workdir', type=pathlib.Path, required=True)
+  verb.add_argument(
+    '--workdir',
+    type=pathlib.Path,
+    required=True,
+    metavar='DIR',
+    help='the folder of a training run, or of converted weights',
+  )
   verb.add_argument('--checkpoint', default='best', help='best, last or a step')
-  verb.add_argument('--split', choices=('train', 'val', 'test'), default='test')
+  verb.add_argument(
+    '--split',
+    choices=('train', 'val', 'test'),
+    default='test',
+    help='the part of the fold to score',
+  )
   verb.add_argument(
     '--data',
     metavar='NAME',
@@ -214,7 +278,10 @@ def build_parser() -> argparse.ArgumentParser:
   verb.add_argument('--protocol', metavar='P', help='another protocol')
   verb.add_argument('--fold', type=int, metavar='K', help='another fold')
   verb.add_argument(
-    '--views', type=positive_int, metavar='N', help='test-time views a clip'
+    '--views',
+    type=parser_lib.positive_int,
+    metavar='N',
+    help='test-time views a clip',
   )
   verb.add_argument(
     '--data-dir',
@@ -224,9 +291,27 @@ def build_parser() -> argparse.ArgumentParser:
   )
 
   verb = add('predict', 'read new videos or sound')
-  verb.add_argument('files', nargs='+', type=pathlib.Path, metavar='FILE')
-  verb.add_argument('--workdir', type=pathlib.Path, required=True)
-  verb.add_argument('--out', type=pathlib.Path, required=True, metavar='DIR')
+  verb.add_argument(
+    'files',
+    nargs='+',
+    type=pathlib.Path,
+    metavar='FILE',
+    help='films and sounds, in any format that FFmpeg plays',
+  )
+  verb.add_argument(
+    '--workdir',
+    type=pathlib.Path,
+    required=True,
+    metavar='DIR',
+    help='the folder of a training run, or of a converted classifier',
+  )
+  verb.add_argument(
+    '--out',
+    type=pathlib.Path,
+    required=True,
+    metavar='DIR',
+    help='the folder of the results',
+  )
   verb.add_argument('--checkpoint', default='best', help='best, last or a step')
   verb.add_argument(
     '--audio',
@@ -236,7 +321,7 @@ def build_parser() -> argparse.ArgumentParser:
   )
   verb.add_argument(
     '--every',
-    type=positive_float,
+    type=parser_lib.positive_float,
     default=1.0,
     metavar='S',
     help='seconds between two estimates',
@@ -247,7 +332,12 @@ def build_parser() -> argparse.ArgumentParser:
     metavar='KIND[:S]',
     help='none, mean:S or median:S over S seconds',
   )
-  verb.add_argument('--face-model', type=pathlib.Path, metavar='ONNX')
+  verb.add_argument(
+    '--face-model',
+    type=pathlib.Path,
+    metavar='ONNX',
+    help="YuNet face detector; OpenCV's cascade when not given",
+  )
 
   verb = add(
     'abaw',
@@ -255,9 +345,14 @@ def build_parser() -> argparse.ArgumentParser:
     description="Scores a submission by the challenge's own rules, or lists "
     'what is wrong with it, file by file; ends non-zero if anything is.',
   )
-  verb.add_argument('action', choices=('score', 'check'))
   verb.add_argument(
-    '--task', choices=('va', 'expr', 'au', 'mtl'), required=True
+    'action', choices=('score', 'check'), help='what to do with it'
+  )
+  verb.add_argument(
+    '--task',
+    choices=('va', 'expr', 'au', 'mtl'),
+    required=True,
+    help="the challenge's task",
   )
   verb.add_argument(
     '--annotations',
@@ -278,8 +373,20 @@ def build_parser() -> argparse.ArgumentParser:
     'demo',
     'simulate, prepare, train, evaluate, predict and report, in minutes',
   )
-  verb.add_argument('--out', type=pathlib.Path, default='runs/demo')
-  verb.add_argument('--seed', type=int, default=0, metavar='S')
+  verb.add_argument(
+    '--out',
+    type=pathlib.Path,
+    default='runs/demo',
+    metavar='DIR',
+    help='the folder of everything it makes',
+  )
+  verb.add_argument(
+    '--seed',
+    type=int,
+    default=0,
+    metavar='S',
+    help='of the speakers and of the trainings',
+  )
   verb.add_argument(
     '--control',
     choices=('silent-voice', 'shuffled-labels'),
@@ -288,42 +395,3 @@ def build_parser() -> argparse.ArgumentParser:
   )
   add_workers(verb)
   return parser
-
-
-class Parser(argparse.ArgumentParser):
-  """One clear line for a wrong command line, with the nearest right word."""
-
-  def error(self, message):
-    raise errors.AvemoError(f'{message}; see `{self.prog} --help`')
-
-  def _check_value(self, action, value):
-    try:
-      super()._check_value(action, value)
-    except argparse.ArgumentError as error:
-      near = difflib.get_close_matches(str(value), map(str, action.choices), 1)
-      if not near:
-        raise
-      raise argparse.ArgumentError(
-        action, f'unknown {value!r}; did you mean {near[0]!r}?'
-      ) from error
-
-
-def positive_int(text: str) -> int:
-  value = int(text)
-  if value < 1:
-    raise argparse.ArgumentTypeError(f'{text} is below 1')
-  return value
-
-
-def positive_float(text: str) -> float:
-  value = float(text)
-  if not 0 < value < float('inf'):
-    raise argparse.ArgumentTypeError(f'{text} is not above 0')
-  return value
-
-
-def fraction(text: str) -> float:
-  value = float(text)
-  if not 0 <= value <= 1:
-    raise argparse.ArgumentTypeError(f'{text} is not within 0 and 1')
-  return value

@@ -50,8 +50,11 @@ def run_prepare(args) -> None:
     args.raw,
     data_dir=args.data_dir,
     config=args.config,
+    labels=args.labels,
     face_model=args.face_model,
     workers=args.workers,
+    runner=args.runner,
+    runner_options=args.runner_option,
     overwrite=args.overwrite,
   )
   print(report)
@@ -90,6 +93,10 @@ def run_train(args) -> None:
   # Before the training room is imported: a typing error answers at once.
   config = configs.load(args.config_flags)
 
+  from avemo.train import checks
+
+  checks.check_config(config, args.workdir)
+
   from avemo.train import loop
 
   summary = loop.train(config, args.workdir)
@@ -98,6 +105,10 @@ def run_train(args) -> None:
 
 
 def run_evaluate(args) -> None:
+  from avemo.evaluate import checks
+
+  checks.check_workdir(args.workdir)
+
   from avemo.evaluate import run
 
   run.evaluate(
@@ -113,6 +124,17 @@ def run_evaluate(args) -> None:
 
 
 def run_predict(args) -> None:
+  from avemo.predict import checks
+
+  checks.check_command(
+    args.files,
+    workdir=args.workdir,
+    out=args.out,
+    smooth=args.smooth,
+    audio=args.audio,
+    face_model=args.face_model,
+  )
+
   from avemo.predict import predictor
 
   failed = predictor.predict_files(

@@ -16,6 +16,7 @@ from tensorflow_datasets.core import example_serializer
 
 from avemo import corpora, errors
 from avemo.corpora import clip as clips
+from avemo.corpora import given
 from avemo.data import schema
 from avemo.media import faces
 from datasets_tfds import pool, records, spool
@@ -23,7 +24,7 @@ from datasets_tfds import pool, records, spool
 QUARANTINE = 'quarantine.jsonl'
 
 # A shard is closed when it has passed this many bytes.
-_SHARD_BYTES = 256 << 20
+SHARD_BYTES = 256 << 20
 
 _SUMMARIES = {
   'face': 'Squares around the main face, at 1.5 times its box, up to 320 px.',
@@ -40,6 +41,7 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
   Attributes:
     CORPUS: name of the module of `avemo.corpora`.
+    labels: table of labels that the user adds, None without one.
     workers: processes that decode; 0 decodes in this one. Set it before
       `download_and_prepare`; the records do not depend on it.
     face_model: ONNX file of the face detector, None for the default one.
@@ -55,27 +57,41 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   face_model: str | None = None
   progress = True
 
-  def __init__(self, *, file_format: str | None = None, **kwargs):
+  def __init__(
+    self,
+    *,
+    labels: str | None = None,
+    file_format: str | None = None,
+    **kwargs,
+  ):
     if file_format not in (None, 'array_record'):
       raise ValueError(f'{self.name} is written as array_record only')
     self._scanned = {}
+    self.labels = labels
     super().__init__(file_format='array_record', **kwargs)
 
   @property
+  def extra(self) -> schema.Extra:
+    """The fields beyond those of every corpus."""
+    own = corpora.get(self.CORPUS).EXTRA
+    return {**own, **given.EXTRA} if self.labels else own
+
+  @property
   def options(self) -> records.Options:
-    """How this builder's clips become records."""
+    """How this builder's clips become records, once they are looked for."""
     corpus = corpora.get(self.CORPUS)
     return records.Options(
       config=self.builder_config.name,
       face_model=self.face_model,
       longest_clip=corpus.LONGEST_CLIP,
-      extra=corpus.EXTRA,
+      extra=self.extra,
+      emotions=tuple(self.info.metadata['emotions']),
     )
 
   def _info(self):
     corpus = corpora.get(self.CORPUS)
     return self.dataset_info_from_configs(
-      features=schema.features(corpus.EXTRA),
+      features=schema.features(self.extra),
       license=corpus.LICENCE,
       disable_shuffling=True,
       metadata=tfds.core.MetadataDict(
@@ -93,7 +109,11 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """
     root = os.fspath(root)
     if root not in self._scanned:
-      self._scanned[root] = scan(self.CORPUS, pathlib.Path(root))
+      self._scanned[root] = scan(self.CORPUS, pathlib.Path(root), self.labels)
+      corpus = corpora.get(self.CORPUS)
+      if not corpus.EMOTIONS:
+        words = corpus.find_emotions(self._scanned[root][0])
+        self.info.metadata['emotions'] = words
     return self._scanned[root]
 
   def _split_generators(self, dl_manager):
@@ -134,7 +154,8 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     write_lines(pathlib.Path(self.data_dir) / QUARANTINE, lines)
 
   def _generate_splits(self, dl_manager, download_config):
-    del download_config
+    if download_config.beam_runner is not None:
+      return self._generate_with_beam(dl_manager, download_config)
     return [
       write_shards(
         name,
@@ -142,6 +163,23 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         self._get_filename_template(split_name=name),
       )
       for name, generator in self._split_generators(dl_manager).items()
+    ]
+
+  def _generate_with_beam(self, dl_manager, download_config):
+    from datasets_tfds import beam
+
+    root = pathlib.Path(dl_manager.manual_dir)
+    found, unusable = self.scan(root)
+    return [
+      beam.write(
+        schema.SPLIT,
+        found,
+        unusable,
+        self.options,
+        self._get_filename_template(split_name=schema.SPLIT),
+        root,
+        download_config,
+      )
     ]
 
   def _log_download_bytes(self):
@@ -152,14 +190,28 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
 
 def scan(
-  corpus: str, root: pathlib.Path
+  corpus: str, root: pathlib.Path, labels: str | None = None
 ) -> tuple[list[clips.Clip], list[clips.Quarantined]]:
   """The clips of a corpus under `root`, and the files that are of no use.
 
+  Args:
+    corpus: its name.
+    root: its folder.
+    labels: the user's own table of labels, or None.
+
   Raises:
-    AvemoError: when there is no clip.
+    AvemoError: when there is no clip, or the table is of no use.
   """
-  found, unusable = corpora.get(corpus).scan(root)
+  module = corpora.get(corpus)
+  if module.EMOTIONS:
+    found, unusable = module.scan(root)
+  else:
+    # Its labels are the user's to begin with.
+    found, unusable = module.scan(root, labels)
+    labels = None
+  if found and labels:
+    found, notes = given.add(found, labels, module.parse_name, module.EMOTIONS)
+    unusable = unusable + notes
   if found:
     return found, unusable
   if not any(root.iterdir()):
@@ -269,7 +321,7 @@ def _write_shard(path, made):
       _report_full_disk(path, writer.write, record)
       length += 1
       size += len(record)
-      if size > _SHARD_BYTES:
+      if size > SHARD_BYTES:
         break
   finally:
     _report_full_disk(path, writer.close)
@@ -300,6 +352,9 @@ def describe_unusable(
     kept: the clip is in the dataset without this file.
   """
   path = os.path.relpath(file.path, root)
+  if os.sep not in os.fspath(file.path):
+    # The user's own table, which may lie anywhere.
+    path = file.path
   return {
     'path': os.fspath(file.path) if path.startswith('..') else path,
     'reason': file.reason.replace(f'{root}{os.sep}', ''),

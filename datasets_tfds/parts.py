@@ -152,6 +152,51 @@ def _cut_labels(labels, first, last):
   return fields
 
 
+def add_given(
+  labels: clips.FrameLabels | None,
+  given: clips.GivenLabels | None,
+  num_pictures: int,
+  emotions: tuple[str, ...],
+) -> tuple[clips.FrameLabels | None, list[clips.Quarantined]]:
+  """Labels by frame with a user's own on top, and notes on the latter.
+
+  Args:
+    labels: the corpus's, or None.
+    given: the user's, or None.
+    num_pictures: frames of the clip.
+    emotions: words in the order of their numbers.
+  """
+  if given is None:
+    return labels, []
+  count = num_pictures if labels is None else len(labels.valence)
+  count = max(count, num_pictures)
+  beyond = int((given.frames >= count).sum())
+  notes = []
+  if beyond:
+    last = f'beyond the last, {count - 1}' if count else 'that are not there'
+    reason = f'{beyond} of its rows label frames {last}'
+    notes.append(clips.Quarantined(given.source, reason))
+  if not count:
+    return labels, notes
+  joined = {}
+  for name, (tail, kind, masked) in _LABELS.items():
+    joined[name] = np.full((count, *tail), masked, kind)
+    if labels is not None:
+      own = getattr(labels, name)
+      joined[name][: len(own)] = own
+    values = getattr(given, name)
+    if name == 'expression':
+      values = np.array(
+        [emotions.index(word) if word else masked for word in values], kind
+      )
+    for frame, value in zip(given.frames.tolist(), values, strict=True):
+      place = slice(None) if frame < 0 else slice(frame, frame + 1)
+      known = value >= 0 if name == 'expression' else np.isfinite(value)
+      joined[name][place] = np.where(known, value, joined[name][place])
+  lines = {} if labels is None else labels.lines
+  return clips.FrameLabels(**joined, lines=lines), notes
+
+
 def find_mismatches(
   labels: clips.FrameLabels, num_pictures: int
 ) -> list[clips.Quarantined]:

@@ -3,13 +3,14 @@
 import contextlib
 import dataclasses
 import fcntl
+import hashlib
 import importlib
 import json
 import os
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import tensorflow_datasets as tfds
 from absl import logging
@@ -17,7 +18,7 @@ from absl import logging
 from avemo import corpora, errors
 from avemo.data import index, schema
 from avemo.media import faces
-from datasets_tfds import build
+from datasets_tfds import beam, build
 
 # What a dataset was prepared from: a file of its own, which names a folder of
 # this machine and is left out where a dataset is given away.
@@ -36,6 +37,7 @@ class Report:
     used: clips in it whose files were all of use.
     repaired: clips in it that lack a file which was of no use.
     quarantined: files that were of no use, all in quarantine.jsonl.
+    rows: notes on rows of the user's own table, in quarantine.jsonl too.
     already_prepared: it was there before, and nothing was done.
     left_out: clips that are not in it, for want of usable files.
     origin: what it was made from, see `describe_origin`; empty where it is
@@ -49,6 +51,7 @@ class Report:
   quarantined: int
   already_prepared: bool = False
   left_out: int = 0
+  rows: tuple[str, ...] = ()
   origin: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
   def __str__(self):
@@ -60,7 +63,12 @@ class Report:
     ]
     if self.left_out:
       lines.append(f'  left out: {self.left_out} clips')
-    if self.quarantined:
+    if self.rows:
+      lines.append(
+        f'  labels: {len(self.rows)} rows of no use, or in part; e.g. '
+        f'{self.rows[0]}'
+      )
+    if self.quarantined or self.rows:
       lines.append(f'  reasons: {self.directory / build.QUARANTINE}')
     if self.already_prepared:
       lines.append('  already prepared; --overwrite builds it again')
@@ -73,8 +81,11 @@ def prepare(
   *,
   data_dir: str | os.PathLike | None = None,
   config: str = schema.CONFIGS[0],
+  labels: str | os.PathLike | None = None,
   face_model: str | os.PathLike | None = None,
   workers: int = 1,
+  runner: str | None = None,
+  runner_options: Sequence[str] = (),
   overwrite: bool = False,
   progress: bool = True,
 ) -> Report:
@@ -89,8 +100,13 @@ def prepare(
     raw: the corpus as downloaded or unpacked.
     data_dir: where datasets are; see `schema.default_data_dir`.
     config: 'face' or 'frame'.
+    labels: a table of labels and splits of the user's own, which count before
+      those of the corpus; see `avemo.corpora.given_rows`.
     face_model: YuNet's ONNX file; OpenCV's cascade when None.
     workers: processes; 0 works in this one. The records do not depend on it.
+    runner: builds as an Apache Beam pipeline on the runner of this name; the
+      records are the same.
+    runner_options: of the runner, `name=value`.
     overwrite: builds again, in place of a dataset that exists.
     progress: shows a bar.
 
@@ -105,16 +121,25 @@ def prepare(
       f'unknown config {config!r}; one of {", ".join(schema.CONFIGS)}'
     )
   directory = pathlib.Path(make_builder(corpus, config, data_dir).data_dir)
+  labels = None if labels is None else os.fspath(labels)
+  downloads = tfds.download.DownloadConfig()
+  if runner is not None:
+    downloads = beam.start(runner, runner_options, workers)
+    # Workers stand in folders of their own.
+    raw = os.path.abspath(raw)
+    face_model = face_model and os.path.abspath(face_model)
+  elif runner_options:
+    raise errors.AvemoError('--runner-option is of no use without --runner')
   try:
     directory.parent.mkdir(parents=True, exist_ok=True)
     with _lock(directory), _quiet():
-      origin = describe_origin(raw, face_model)
+      origin = describe_origin(raw, face_model, labels)
       if directory.is_dir() and not overwrite:
         check_origin(directory, origin)
         return read_report(directory, already_prepared=True)
       _remove_leftovers(directory)
       with _stage(directory) as staging:
-        builder = make_builder(corpus, config, staging)
+        builder = make_builder(corpus, config, staging, labels)
         builder.scan(raw)
         faces.make_detector(face_model)
         builder.workers = workers
@@ -122,7 +147,7 @@ def prepare(
           None if face_model is None else os.fspath(face_model)
         )
         builder.progress = progress
-        _build(builder, raw)
+        _build(builder, raw, downloads)
         made = pathlib.Path(builder.data_dir)
         index.build_index(made)
         text = json.dumps(origin, ensure_ascii=False, indent=2)
@@ -134,13 +159,33 @@ def prepare(
 
 
 def describe_origin(
-  raw: str | os.PathLike, face_model: str | os.PathLike | None
+  raw: str | os.PathLike,
+  face_model: str | os.PathLike | None,
+  labels: str | os.PathLike | None = None,
 ) -> dict[str, str]:
-  """What a dataset is made from: `raw`, `detector`, `detector_sha256`."""
-  return {
+  """What a dataset is made from: `raw`, `detector`, `detector_sha256`.
+
+  With a table of labels `labels` and `labels_sha256` as well.
+
+  Raises:
+    AvemoError: the detector or the table cannot be read.
+  """
+  origin = {
     'raw': os.path.realpath(raw),
     **faces.describe_detector(face_model),
   }
+  if labels is not None:
+    try:
+      content = pathlib.Path(labels).read_bytes()
+    except OSError as error:
+      raise errors.AvemoError(
+        f'{labels}: {error.strerror}; --labels names a table'
+      ) from error
+    origin |= {
+      'labels': os.path.realpath(labels),
+      'labels_sha256': hashlib.sha256(content).hexdigest(),
+    }
+  return origin
 
 
 def read_origin(directory: pathlib.Path) -> dict[str, str]:
@@ -155,6 +200,10 @@ def check_origin(directory: pathlib.Path, origin: Mapping[str, str]) -> None:
   """Raises an AvemoError where a dataset was made from something else."""
   known = read_origin(directory)
   if known and known != origin:
+    if not os.path.isdir(origin['raw']):
+      raise errors.AvemoError(
+        f'{origin["raw"]}: no such folder; --raw names the corpus folder'
+      )
     raise errors.AvemoError(
       f'{directory}: was prepared from {tell_origin(known)}, not from '
       f'{tell_origin(origin)}; --overwrite builds it again, another --data-dir '
@@ -165,14 +214,20 @@ def check_origin(directory: pathlib.Path, origin: Mapping[str, str]) -> None:
 def tell_origin(origin: Mapping[str, str]) -> str:
   if not origin:
     return 'not known'
-  return (
+  told = (
     f'{origin["raw"]}, faces found by {origin["detector"]} '
     f'{origin["detector_sha256"][:8]}'
   )
+  if 'labels' in origin:
+    told += f', labels {origin["labels"]} {origin["labels_sha256"][:8]}'
+  return told
 
 
 def make_builder(
-  corpus: str, config: str, data_dir: str | os.PathLike | None
+  corpus: str,
+  config: str,
+  data_dir: str | os.PathLike | None,
+  labels: str | None = None,
 ) -> build.ClipBuilder:
   """The builder of a corpus's dataset."""
   name = f'{corpus}{schema.SUFFIX}'
@@ -180,7 +235,7 @@ def make_builder(
     f'datasets_tfds.{name}.{name}_dataset_builder'
   )
   return module.Builder(
-    data_dir=schema.default_data_dir(data_dir), config=config
+    data_dir=schema.default_data_dir(data_dir), config=config, labels=labels
   )
 
 
@@ -196,23 +251,27 @@ def read_report(
   )
   present = set(opened.index['clip_id'].tolist())
   repaired = present & {line['clip_id'] for line in lines if line['kept']}
+  origin = read_origin(directory)
+  table = pathlib.Path(origin.get('labels', '')).name
+  rows = tuple(line['reason'] for line in lines if line['path'] == table)
   return Report(
     dataset,
     directory,
     used=len(present) - len(repaired),
     repaired=len(repaired),
-    quarantined=len(lines),
+    quarantined=len(lines) - len(rows),
+    rows=rows,
     already_prepared=already_prepared,
     left_out=len({line['clip_id'] for line in lines} - present - {''}),
-    origin=read_origin(directory),
+    origin=origin,
   )
 
 
-def _build(builder, raw):
+def _build(builder, raw, config):
   with tempfile.TemporaryDirectory() as downloads:
     builder.download_and_prepare(
       download_dir=downloads,
-      download_config=tfds.download.DownloadConfig(manual_dir=os.fspath(raw)),
+      download_config=config.replace(manual_dir=os.fspath(raw)),
     )
 
 

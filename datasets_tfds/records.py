@@ -29,6 +29,7 @@ class Options:
     longest_clip: seconds beyond which a file cannot be a clip of this corpus;
       None where it may be a film of any length.
     extra: the corpus's own fields, name to type.
+    emotions: the words that labels by frame are numbered by.
     max_seconds: longest segment.
     scratch: folder for the records of a long film on their way; the system's
       own when empty.
@@ -38,6 +39,7 @@ class Options:
   face_model: str | None = None
   longest_clip: float | None = None
   extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  emotions: tuple[str, ...] = ()
   max_seconds: float = schema.MAX_SECONDS
   scratch: str = ''
 
@@ -75,7 +77,7 @@ def make_records(
     make_detector: face model's path or None -> detector.
     store: takes the records one by one; what it returns stands for them.
   """
-  labels, faults = clip.read_labels() if clip.read_labels else (None, [])
+  own, faults = clip.read_labels() if clip.read_labels else (None, [])
   notes = _Notes()
   while True:
     sound, picture = _look_over(clip, options, make_detector, notes)
@@ -85,17 +87,23 @@ def make_records(
       for path in dict.fromkeys((*clip.videos, *clip.audios)):
         notes.refuse(what, path, f'left out, for its clip has no usable {what}')
       sound = picture = None
+    labels, notices = parts.add_given(
+      own,
+      clip.given,
+      0 if picture is None else len(picture.times),
+      options.emotions,
+    )
     try:
       stored = store(_stream(clip, sound, picture, labels, options))
       break
     except _Unreadable as error:
       notes.refuse(error.kind, error.path, error.reason)
-  unusable = [*faults, *notes.tell()]
+  unusable = [*faults, *notices, *notes.tell()]
   if isinstance(picture, shipped.Faces) and picture.num_damaged:
     reason = f'{picture.num_damaged} of its pictures cannot be read'
     unusable.append(clips.Quarantined(picture.path, reason))
-  if labels is not None and picture is not None:
-    unusable += parts.find_mismatches(labels, len(picture.times))
+  if own is not None and picture is not None:
+    unusable += parts.find_mismatches(own, len(picture.times))
   return Outcome(stored, unusable)
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import shutil
 
 import pytest
 
@@ -71,3 +72,54 @@ def tiny_corpus(request, shared_folder):
       )
     prepare.prepare(name, root, data_dir=data_dir, workers=0, progress=False)
   return name, root, data_dir
+
+
+# Films of the corpus above as somebody's own, with what a table says of them:
+# path, film, speaker, emotion, valence, au_12, split.
+CUSTOM = (
+  ('train/1.flv', '1006_ITS_DIS_XX', 'anna', 'Disgust', '-0.5', '0', ''),
+  ('train/2.flv', '1006_WSI_ANG_XX', 'anna', 'anger', '-1.5', '', ''),
+  ('train/3.flv', '1013_WSI_SAD_XX', 'ben', 'sadness', '', '', ''),
+  ('train/4.flv', '1064_TIE_SAD_XX', 'cleo', 'sadness', '', '', ''),
+  ('val/5.flv', '1029_ITS_ANG_XX', 'dora', 'anger', '', '', ''),
+  ('val/6.flv', '1029_IOM_DIS_XX', 'dora', 'disgust', '', '', ''),
+  ('7.flv', '1040_ITH_SAD_XX', 'emil', 'anger', '0.25', '1', 'test'),
+  ('8.flv', '1017_IWW_FEA_XX', 'emil', 'sadness', '', '', 'test'),
+)
+
+
+def write_custom(source, root, table):
+  """The films in folders of their own, and the table with four odd rows."""
+  lines = ['path,frame,speaker,emotion,valence,au_12,split']
+  for path, film, *cells in CUSTOM:
+    (root / path).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source / f'VideoFlash/{film}.flv', root / path)
+    lines.append(','.join([path, '', *cells]))
+  shutil.copyfile(root / CUSTOM[0][0], root / 'unnamed.flv')
+  lines += [lines[1], 'gone.flv,,anna,anger,,,']
+  lines += ['train/1.flv,3,,sadness,0.75,,', 'train/1.flv,900,,,0.5,,']
+  table.write_text('\n'.join(lines) + '\n', encoding='utf-8')
+
+
+@pytest.fixture(scope='session')
+def tiny_custom(shared_folder, tiny_crema_d):
+  """Own recordings: a folder, its table of labels, a data folder with both.
+
+  Of the table's rows one has no file, one doubles another, one has a wrong
+  cell and one a frame that is not there; one file has no row.
+  """
+  root = shared_folder / 'tiny_custom'
+  table = shared_folder / 'tiny_custom.csv'
+  data_dir = shared_folder / 'tiny_custom_dataset'
+  with lock(root):
+    if not root.exists():
+      write_custom(tiny_crema_d, root, table)
+    prepare.prepare(
+      'custom',
+      root,
+      labels=table,
+      data_dir=data_dir,
+      workers=0,
+      progress=False,
+    )
+  return root, table, data_dir

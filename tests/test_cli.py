@@ -1,22 +1,25 @@
 """Every wrong command gets one clear line and a non-zero exit."""
 
+import argparse
 import json
 import pathlib
+import subprocess
+import sys
 
 import pytest
 
-from avemo import cli
+from avemo import arguments, cli
 from avemo.corpora import crema_d
 
 ROOT = pathlib.Path(__file__).parent.parent
 CONFIG = str(ROOT / 'configs/tiny_crema_d.py')
 
 
-def run(capsys, *arguments: str) -> tuple[int, str, str]:
+def run(capsys, *command: str) -> tuple[int, str, str]:
   """Exit status, what was printed, and the errors."""
   status = 0
   try:
-    cli.main(arguments)
+    cli.main(command)
   except SystemExit as stop:
     status = stop.code or 0
   printed = capsys.readouterr()
@@ -24,7 +27,7 @@ def run(capsys, *arguments: str) -> tuple[int, str, str]:
 
 
 @pytest.mark.parametrize(
-  'arguments, words',
+  'command, words',
   [
     ([], ['VERB']),
     (['trian'], ["did you mean 'train'"]),
@@ -84,12 +87,12 @@ def run(capsys, *arguments: str) -> tuple[int, str, str]:
   ],
   ids=lambda value: ' '.join(value)[:40] if isinstance(value, list) else None,
 )
-def test_wrong_commands_get_one_line(tmp_path, capsys, arguments, words):
+def test_wrong_commands_get_one_line(tmp_path, capsys, command, words):
   (tmp_path / 'other').mkdir()
   (tmp_path / 'other/file').write_text('mine')
   (tmp_path / 'broken.py').write_text('def get_config():\n  return nmae\n')
   fill = lambda text: text.replace('{tmp}', str(tmp_path))
-  status, _, err = run(capsys, *map(fill, arguments))
+  status, _, err = run(capsys, *map(fill, command))
   assert status != 0
   lines = [line for line in err.splitlines() if line.startswith('avemo: ')]
   assert len(lines) == 1, err
@@ -117,14 +120,104 @@ def test_debug_shows_the_traceback(capsys):
   assert 'Traceback' in err
 
 
-@pytest.mark.parametrize(
-  'verb',
-  'simulate prepare protocols train evaluate predict demo'.split(),
-)
+def list_verbs():
+  (verbs,) = (
+    action
+    for action in arguments.build_parser()._actions
+    if isinstance(action, argparse._SubParsersAction)
+  )
+  return verbs.choices
+
+
+@pytest.mark.parametrize('verb', list_verbs())
 def test_every_verb_has_help(capsys, verb):
   status, out, _ = run(capsys, verb, '--help')
   assert status == 0
   assert out.startswith(f'usage: avemo {verb}')
+  for empty in ('None', 'False', '[]'):
+    assert f'(default: {empty})' not in out
+  for action in list_verbs()[verb]._actions:
+    assert action.help, f'{verb} {action.dest} has no description'
+
+
+MISSING = [
+  (
+    ['predict', '{tmp}/a.mp4', '{tmp}/b.mp4', '--workdir={tmp}/run'],
+    ['a.mp4: no such file (nor 1 others)'],
+  ),
+  (['predict', '{tmp}/film.mp4', '--workdir={tmp}'], ['config.json']),
+  (
+    ['predict', '{tmp}/film.mp4', '--workdir={tmp}/run', '--audio={tmp}/a'],
+    ['a: no such file', '--audio'],
+  ),
+  (
+    ['predict', '{tmp}/film.mp4', '--workdir={tmp}/run', '--smooth=men:1'],
+    ['mean'],
+  ),
+  (
+    ['predict', '{tmp}/film.mp4', '--workdir={tmp}/run', '--face-model=none'],
+    ['none', '--face-model'],
+  ),
+  (['evaluate', '--workdir={tmp}'], ['config.json']),
+  (
+    ['train', f'--config={CONFIG}', '--config.data_dir={tmp}/none'],
+    ['avemo prepare crema_d'],
+  ),
+  (
+    [
+      'train',
+      f'--config={CONFIG}',
+      '--config.data.protocol=crema_d_hicme_5fold',
+    ],
+    ['crema_d_hicmae_5fold'],
+  ),
+  (
+    ['train', f'--config={CONFIG}', '--config.init.video={tmp}/none'],
+    ['init.video', 'none: no such folder'],
+  ),
+  (
+    ['train', f'--config={CONFIG}', '--config.init.audio={tmp}'],
+    ['init.audio', 'converted weights'],
+  ),
+]
+
+
+def test_what_is_missing_is_said_before_jax_starts(
+  tmp_path, tiny_crema_d_dataset
+):
+  (tmp_path / 'film.mp4').write_bytes(b'film')
+  (tmp_path / 'run').mkdir()
+  (tmp_path / 'run/config.json').write_text('{}')
+  commands = []
+  for command, _ in MISSING:
+    command = [word.format(tmp=tmp_path) for word in command]
+    if command[0] == 'predict':
+      command.append(f'--out={tmp_path}/out')
+    if command[0] == 'train':
+      command.insert(1, f'--workdir={tmp_path}/w')
+      if 'data_dir' not in command[-1]:
+        command.insert(3, f'--config.data_dir={tiny_crema_d_dataset}')
+    commands.append(command)
+  # One process for all of them: to start takes longer than to answer.
+  program = (
+    'import json, sys\n'
+    'from avemo import cli\n'
+    f'for command in json.loads({json.dumps(commands)!r}):\n'
+    '  try:\n'
+    '    cli.main(command)\n'
+    '  except SystemExit as stop:\n'
+    '    assert stop.code == 1\n'
+    "  assert 'jax' not in sys.modules, command\n"
+  )
+  result = subprocess.run(
+    [sys.executable, '-c', program], capture_output=True, text=True, check=False
+  )
+  assert result.returncode == 0, result.stderr
+  lines = result.stderr.splitlines()
+  assert len(lines) == len(MISSING), lines
+  for line, (_, words) in zip(lines, MISSING, strict=True):
+    for word in words:
+      assert word in line
 
 
 def test_protocols_as_json_follow_the_contract(tmp_path, capsys):

@@ -47,10 +47,15 @@ def place_msp_improv(number):
   return f'Video/{name}.avi', f'Audio/{name}.wav'
 
 
+def place_custom(number):
+  return f'{number}.avi', f'{number}.wav'
+
+
 PLACES = {
   'crema_d': place_crema_d,
   'enterface': place_enterface,
   'msp_improv': place_msp_improv,
+  'custom': place_custom,
 }
 
 
@@ -123,7 +128,7 @@ COUNTS = (12, pytest.param(200, marks=pytest.mark.slow))
 @pytest.mark.timeout(1_200)
 @pytest.mark.parametrize(
   ('corpus', 'count'),
-  [('crema_d', 12), ('enterface', 8), ('msp_improv', 8)]
+  [('crema_d', 12), ('enterface', 8), ('msp_improv', 8), ('custom', 8)]
   + [pytest.param(name, 300, marks=pytest.mark.slow) for name in PLACES],
 )
 def test_preparation_uses_or_quarantines_every_clip(

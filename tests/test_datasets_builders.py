@@ -63,7 +63,7 @@ def test_no_record_twice_and_no_path_of_this_machine(
 
 
 def test_shards_are_filled_in_order(tmp_path, monkeypatch):
-  monkeypatch.setattr(build, '_SHARD_BYTES', 250)
+  monkeypatch.setattr(build, 'SHARD_BYTES', 250)
   builder = load('crema_d_av')(data_dir=tmp_path)
   template = builder._get_filename_template('clips')
   pathlib.Path(template.data_dir).mkdir(parents=True)

@@ -107,16 +107,21 @@ def test_any_number_of_workers_writes_the_same_bytes(
   assert read_tree(report.directory) == few_tree
 
 
-def test_a_killed_build_is_made_whole_by_the_next(few_raw, few_tree, tmp_path):
+def start_build(raw, folder):
+  """A process of its own that builds with two workers."""
   program = (
     'from datasets_tfds import prepare\n'
     "if __name__ == '__main__':\n"
-    f'  prepare.prepare("crema_d", {str(few_raw)!r}, '
-    f'data_dir={str(tmp_path)!r}, workers=2, progress=False)\n'
+    f'  prepare.prepare("crema_d", {str(raw)!r}, '
+    f'data_dir={str(folder)!r}, workers=2, progress=False)\n'
   )
-  script = tmp_path / 'program.py'
+  script = folder / 'program.py'
   script.write_text(program, encoding='utf-8')
-  process = subprocess.Popen([sys.executable, script])
+  return subprocess.Popen([sys.executable, script])
+
+
+def test_a_killed_build_is_made_whole_by_the_next(few_raw, few_tree, tmp_path):
+  process = start_build(few_raw, tmp_path)
   parent = tmp_path / 'crema_d_av' / 'face'
   workers = []
   while not (workers and list(parent.glob('incomplete.*/**/part-0'))):
@@ -135,6 +140,34 @@ def test_a_killed_build_is_made_whole_by_the_next(few_raw, few_tree, tmp_path):
   while any(map(is_alive, workers)):
     assert time.monotonic() < deadline, 'workers outlive their parent'
     time.sleep(0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1_200)
+def test_ten_kills_at_random_change_no_byte(few_raw, few_tree, tmp_path):
+  began = time.monotonic()
+  (tmp_path / 'whole').mkdir()
+  assert start_build(few_raw, tmp_path / 'whole').wait() == 0
+  seconds = time.monotonic() - began
+  rng, killed = np.random.default_rng(0), 0
+  # Those that end before they are killed are no case.
+  for number in range(40):
+    folder = tmp_path / str(number)
+    folder.mkdir()
+    process = start_build(few_raw, folder)
+    time.sleep(seconds * rng.random())
+    process.send_signal(signal.SIGKILL)
+    killed += process.wait() == -signal.SIGKILL
+    parent = folder / 'crema_d_av/face'
+    # Whole, or not there.
+    for made in parent.glob('1.0.0'):
+      assert read_tree(made) == few_tree
+    report = build(few_raw, folder)
+    assert read_tree(report.directory) == few_tree
+    assert sorted(os.listdir(parent)) == ['.lock', '1.0.0']
+    if killed == 10:
+      return
+  raise AssertionError(f'{killed} of 40 builds could be killed')
 
 
 def list_children(process_id):

@@ -45,7 +45,8 @@ ALLOWED = {
   'simulate': {'corpora', 'media'},
   'datasets_tfds': {'corpora', 'media', 'data'},
   'errors': set(),
-  'arguments': set(),
+  'arguments': {'parser'},
+  'parser': set(),
 }
 
 # Data workers start fast and stay small: these rooms leave JAX alone.

@@ -3,6 +3,7 @@
 A corpus is a module with EMOTIONS, EXTRA, LONGEST_CLIP, LICENCE, CITATION,
 DESCRIPTION and the functions parse_name and scan; and all_names, where a rule
 makes the names of the full corpus, or list_rows, where its folds are lists.
+`custom` has no EMOTIONS: its labels tell them, and its scan takes their table.
 """
 
 import difflib
@@ -12,6 +13,7 @@ from avemo import errors
 from avemo.corpora import (
   aff_wild2,
   crema_d,
+  custom,
   enterface,
   mafw,
   msp_improv,
@@ -25,6 +27,7 @@ CORPORA = {
   'msp_improv': msp_improv,
   'mafw': mafw,
   'aff_wild2': aff_wild2,
+  'custom': custom,
 }
 
 

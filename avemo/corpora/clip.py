@@ -52,6 +52,26 @@ class FrameLabels(NamedTuple):
   lines: Mapping[str, int]
 
 
+class GivenLabels(NamedTuple):
+  """Labels of a clip's frames from a table of the user's own, row by row.
+
+  Attributes:
+    source: name of the table.
+    frames: int64 [k], numbers of frames from 0; -1 stands for every frame.
+    valence: float32 [k] in [-1, 1]; NaN where the table says nothing.
+    arousal: likewise.
+    expression: k words of emotions, '' likewise.
+    action_units: float32 [k, 12], 0 or 1; NaN likewise.
+  """
+
+  source: str
+  frames: np.ndarray
+  valence: np.ndarray
+  arousal: np.ndarray
+  expression: tuple[str, ...]
+  action_units: np.ndarray
+
+
 @dataclasses.dataclass(frozen=True)
 class Clip:
   """One clip of a corpus: its files and its labels.
@@ -96,6 +116,7 @@ class Clip:
   fps: float = 0.0
   side: str = ''
   read_labels: Callable[[], tuple[FrameLabels, list[Quarantined]]] | None = None
+  given: GivenLabels | None = None
 
   @property
   def videos(self) -> tuple[str, ...]:

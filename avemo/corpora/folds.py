@@ -26,7 +26,7 @@ class Row:
       unknown.
     emotion: the label; empty when unknown.
     lists: what the corpus's own lists say of the clip, by the names of its
-      fields that start with `official_`.
+      fields that start with `official_`, and the user's, under `split`.
   """
 
   clip_id: str

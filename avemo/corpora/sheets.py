@@ -37,7 +37,7 @@ def read(path: str | os.PathLike) -> list[list[str]]:
     try:
       return list(csv.reader(text))
     except csv.Error as error:
-      raise ValueError(f'not a CSV table ({error})') from error
+      raise ValueError(f'not a table parted by commas ({error})') from error
   try:
     with zipfile.ZipFile(path) as archive:
       texts = _read_texts(archive)

@@ -28,7 +28,7 @@ def make_rows(index: dict[str, np.ndarray]) -> list[folds.Row]:
   """One row a clip, from the index's rows, which are one a segment."""
   rows, sounds = {}, {}
   # What the corpus's own lists say, for the protocols that go by them.
-  official = [name for name in index if name.startswith('official_')]
+  official = [n for n in index if n.startswith('official_') or n == 'split']
   for number, (clip_id, speaker, recording, sound, emotion) in enumerate(
     zip(
       *(

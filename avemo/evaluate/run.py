@@ -85,7 +85,7 @@ def evaluate(
     'warnings': [],
   }
   for part, one in zip(parts, mixture.list_parts(dataset), strict=True):
-    flaws = protocols.get(part.protocol).flaws
+    flaws = protocols.find_flaws(part.protocol, folds.make_rows(one.index))
     metrics['warnings'] += find_warnings(section, part, split, flaws)
     metrics['warnings'] += folds.list_leaks(one, part.protocol, part.fold)
   metrics['warnings'] += warn_of_data(restored, dataset, metrics)

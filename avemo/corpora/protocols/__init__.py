@@ -5,6 +5,7 @@ A corpus's own file holds its rules and its PROTOCOLS; `registry` collects them.
 
 from avemo.corpora.protocols.registry import (
   PROTOCOLS,
+  find_flaws,
   get,
   list_leaks,
   make_fold,
@@ -21,6 +22,7 @@ __all__ = [
   'PROTOCOLS',
   'describe',
   'describe_all',
+  'find_flaws',
   'get',
   'list_leaks',
   'make_fold',

@@ -9,8 +9,10 @@ from avemo.corpora import folds as folds_lib
 from avemo.corpora.protocols import (
   aff_wild2,
   crema_d,
+  custom,
   enterface,
   entry,
+  given,
   mafw,
   msp_improv,
   ravdess,
@@ -19,7 +21,16 @@ from avemo.corpora.protocols import (
 # One file a corpus: its PROTOCOLS are all that is needed of it here.
 PROTOCOLS = {
   protocol.name: protocol
-  for corpus in (crema_d, ravdess, enterface, msp_improv, mafw, aff_wild2)
+  for corpus in (
+    crema_d,
+    ravdess,
+    enterface,
+    msp_improv,
+    mafw,
+    aff_wild2,
+    custom,
+    given,
+  )
   for protocol in corpus.PROTOCOLS
 }
 
@@ -84,6 +95,30 @@ def list_leaks(
     for fold in made
     for leak in find_leaks(protocol, fold, rows)
   ]
+
+
+def find_flaws(name: str, rows: Sequence[folds_lib.Row]) -> tuple[str, ...]:
+  """What keeps figures over these clips from being honest estimates.
+
+  Raises:
+    AvemoError: as `make_folds`.
+  """
+  protocol = get(name)
+  if not protocol.speaker_independent:
+    return protocol.flaws
+  divided = {
+    clip_id
+    for fold in make_folds(name, rows)
+    for clip_id in (*fold.train, *fold.val, *fold.test)
+  }
+  unnamed = [r for r in rows if r.clip_id in divided and not r.speaker]
+  if not unnamed:
+    return protocol.flaws
+  return (
+    *protocol.flaws,
+    f'{len(unnamed)} of {len(divided)} clips name no speaker: one person may '
+    'be in training and in test',
+  )
 
 
 def make_fold(

@@ -38,6 +38,7 @@ def describe(name: str, rows: Sequence[folds_lib.Row], *, as_json=False) -> str:
   """
   protocol = registry.get(name)
   made = registry.make_folds(name, rows)
+  flaws = registry.find_flaws(name, rows)
   present = {fold.index for fold in made}
   skipped = [i for i in range(protocol.num_folds) if i not in present]
   sha256 = folds_lib.compute_sha256(made)
@@ -47,7 +48,7 @@ def describe(name: str, rows: Sequence[folds_lib.Row], *, as_json=False) -> str:
       'speaker_independent': protocol.speaker_independent,
       'test_is_validation': protocol.test_is_validation,
       'source': protocol.source,
-      'flaws': list(protocol.flaws),
+      'flaws': list(flaws),
       'sha256': sha256,
       'expected_sha256': protocol.expected_sha256,
       'skipped': skipped,
@@ -77,7 +78,7 @@ def describe(name: str, rows: Sequence[folds_lib.Row], *, as_json=False) -> str:
     f'{protocol.name}: {protocol.description}',
     f'source: {protocol.source}',
     f'sha256: {sha256} ({extent})',
-    *(f'warning: {flaw}' for flaw in protocol.flaws),
+    *(f'warning: {flaw}' for flaw in flaws),
     'fold  train    val   test',
     *(
       f'{fold.index:4d} {len(fold.train):6d} {len(fold.val):6d} '

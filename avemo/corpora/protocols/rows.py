@@ -72,9 +72,11 @@ def rows_of_corpus(corpus: str) -> list[folds.Row]:
 
 
 def _row(name: clip.Name | clip.Clip) -> folds.Row:
+  split = name.extra.get('split')
   return folds.Row(
     clip_id=name.clip_id,
     speaker=name.speaker,
     recording=name.recording,
     emotion=name.emotion,
+    lists={'split': split} if split else {},
   )
