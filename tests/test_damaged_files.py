@@ -122,7 +122,7 @@ def find_id(corpus, path):
   return parsed and parsed.clip_id
 
 
-COUNTS = (12, pytest.param(200, marks=pytest.mark.slow))
+COUNTS = (6, pytest.param(200, marks=pytest.mark.slow))
 
 
 @pytest.mark.timeout(1_200)

@@ -38,6 +38,7 @@ def test_the_targets_are_the_shares_of_the_votes(config, tiny_crema_d):
   np.testing.assert_allclose(batch['target'], expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_run_on_votes_trains_and_chooses_on_labels(config, tmp_path):
   summary = loop.train(config, tmp_path)
   assert summary['step'] == 2
