@@ -27,7 +27,7 @@ class Options:
     config: 'face' stores crops around the main face, 'frame' whole pictures.
     face_model: ONNX file of the face detector, None for the default one.
     longest_clip: seconds beyond which a file cannot be a clip of this corpus;
-      None where it may be a film of any length.
+      infinite where it may be a film of any length.
     extra: the corpus's own fields, name to type.
     emotions: the words that labels by frame are numbered by.
     max_seconds: longest segment.
@@ -37,7 +37,7 @@ class Options:
 
   config: str = schema.CONFIGS[0]
   face_model: str | None = None
-  longest_clip: float | None = None
+  longest_clip: float = math.inf
   extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   emotions: tuple[str, ...] = ()
   max_seconds: float = schema.MAX_SECONDS
@@ -150,11 +150,13 @@ def _explain(error: Exception) -> str:
 
 def _look_over(clip, options, make_detector, notes):
   """The clip's sound and its pictures, either of which may be None."""
-  longest = options.longest_clip or math.inf
 
   def hear(path, shown=0.0):
     return sounds.look_over(
-      path, longest=longest, shown=shown, has_picture=path in clip.videos
+      path,
+      longest=options.longest_clip,
+      shown=shown,
+      has_picture=path in clip.videos,
     )
 
   def watch(path):
@@ -165,7 +167,7 @@ def _look_over(clip, options, make_detector, notes):
       make_detector(options.face_model),
       config=options.config,
       max_seconds=options.max_seconds,
-      longest=longest,
+      longest=options.longest_clip,
       heard=0.0 if sound is None else sound.seconds,
       side=clip.side,
     )

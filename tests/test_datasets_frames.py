@@ -437,7 +437,6 @@ def test_the_best_score_on_mafw_is_stated(clips):
   assert 0 < best['audio'] < 1 and best['both'] >= best['video'] > 0
 
 
-@pytest.mark.slow
 def test_a_short_training_on_mafw_is_scored_on_its_official_fold(
   clip_data, tmp_path
 ):

@@ -106,11 +106,6 @@ def test_labels_are_those_of_names_and_ratings(opened):
       assert msp_improv_names.EMOTIONS[votes.argmax()] == emotion
 
 
-@pytest.mark.parametrize(
-  'tiny_corpus',
-  ['enterface', pytest.param('msp_improv', marks=pytest.mark.slow)],
-  indirect=True,
-)
 def test_a_short_training_is_scored_on_unseen_speakers(tiny_corpus, tmp_path):
   name, _, data_dir = tiny_corpus
   config = small_run.make_config(

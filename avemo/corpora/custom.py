@@ -5,6 +5,7 @@ whose paths differ in the suffix alone; its id is that path from the folder on.
 """
 
 import dataclasses
+import math
 import os
 import pathlib
 
@@ -13,7 +14,7 @@ from avemo.corpora import clip, files, given, given_rows
 
 # Those of the labels, see `find_emotions`.
 EMOTIONS = ()
-LONGEST_CLIP = None
+LONGEST_CLIP = math.inf
 EXTRA = given.EXTRA
 COLUMNS = ('speaker', *given.COLUMNS)
 # What tells the emotion of a clip in a folder of its class.
