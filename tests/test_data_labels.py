@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 
 from avemo import errors
+from avemo.corpora import aff_wild2_labels
 from avemo.data import labels
+from avemo.metrics import abaw
+from avemo.simulate import trajectory
 
 FIRST = labels.LabelSpace.of(('anger', 'neutral', 'sadness'))
 SECOND = labels.LabelSpace.of(('calm', 'sadness', 'surprise'))
@@ -67,3 +70,11 @@ def test_json_returns_the_same_space():
 def test_a_name_stands_once():
   with pytest.raises(errors.AvemoError, match='twice'):
     labels.LabelSpace(('anger', 'anger'))
+
+
+def test_rooms_that_do_not_import_one_another_agree():
+  assert labels.UNITS == aff_wild2_labels.ACTION_UNITS
+  assert labels.UNITS == trajectory.ACTION_UNITS
+  assert [f'AU{n}' for n in labels.UNITS] == list(abaw.ACTION_UNITS)
+  words = tuple(word.lower() for word in abaw.EXPRESSIONS)
+  assert words == aff_wild2_labels.EXPRESSIONS == tuple(trajectory.EXPRESSIONS)

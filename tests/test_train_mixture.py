@@ -213,6 +213,10 @@ def make_run(**sections):
     ({'data': {'name': 'small_av'}}, r'leave data\.name out'),
     ({'data': {'derive': 'x'}}, 'no such table'),
     ({'data': {'shuffle_labels': True}}, None),
+    (
+      {'control': {'metric': 'val/clips/ccc_mean'}},
+      'no validation clip has a label of valence_arousal',
+    ),
     ({'control': {'metric': 'val/ccc_means'}}, "did you mean 'val/ccc_mean'"),
     ({'control': {'metric': 'val/film/uar'}}, "did you mean 'val/films/uar'"),
     ({'data': {'label_map': {'angr': 'anger'}}}, "did you mean 'anger'"),
@@ -242,6 +246,15 @@ def test_wrong_losses_are_one_line():
     config['loss'] |= loss
     with pytest.raises(errors.AvemoError, match=message):
       run_lib.make_run(config, small_mixture.make_dataset())
+
+
+def test_weights_of_classes_want_classes():
+  config = small_mixture.make_config()
+  config['model']['heads'] = ('valence_arousal',)
+  config['loss'] = {'class_weights': 'balanced'}
+  config['control']['metric'] = 'val/ccc_mean'
+  with pytest.raises(errors.AvemoError, match='add emotion to model.heads'):
+    run_lib.make_run(config, small_mixture.make_dataset())
 
 
 def test_a_head_without_labels_is_refused():

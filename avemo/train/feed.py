@@ -13,6 +13,7 @@ from avemo.data import labels, pipeline, targets
 from avemo.data import mixture as mixture_lib
 from avemo.data import parts as parts_lib
 from avemo.data.clips import ClipOptions
+from avemo.evaluate import scores
 from avemo.runtime import mesh as mesh_lib
 
 
@@ -260,3 +261,20 @@ def keep_labelled(feed: Feed) -> Feed:
     num_without_input=len(feed.train) - len(usable),
     num_without_label=len(usable) - len(labelled),
   )
+
+
+def check_chosen(metric: str, feed: Feed) -> None:
+  """Raises an AvemoError where no validation record can be chosen by."""
+  # As it is scored: what is derived for training does not count.
+  table = targets.make_table(feed.dataset, feed.labels, tasks=feed.tasks)
+  _, *key, name = metric.split('/')
+  rows = feed.val
+  if key:
+    number = mixture_lib.list_keys(feed.dataset).index(key[0])
+    rows = rows[table.part[rows] == number]
+  for task in feed.tasks:
+    if name in scores.NAMES[task] and not table.is_labelled(task)[rows].any():
+      raise errors.AvemoError(
+        f'config: control.metric={metric!r}: no validation clip has a label of '
+        f'{task}; choose by another, or on other clips'
+      )

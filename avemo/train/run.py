@@ -254,6 +254,10 @@ def make_loss(loss: Mapping[str, Any], feed: feed_lib.Feed) -> dict[str, Any]:
       raise errors.AvemoError(
         f'config: loss.task_weights.{task}={weight}: at least 0'
       )
+  if loss.get('class_weights') and labels.EMOTION not in feed.tasks:
+    raise errors.AvemoError(
+      'config: loss.class_weights weighs emotions: add emotion to model.heads'
+    )
   units = loss.get('action_unit_weights')
   if units and labels.ACTION_UNITS not in feed.tasks:
     raise errors.AvemoError(
@@ -343,6 +347,7 @@ def make_choice(
   mode = options.get('mode', 'max')
   if not len(feed.val):
     return None, mode
+  feed_lib.check_chosen(metric, feed)
   every = own.get('evaluate_every', 100)
   return Choice(every, metric, options), mode
 
