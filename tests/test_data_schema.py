@@ -1,5 +1,6 @@
 """Opening datasets, and what their records and their index hold."""
 
+import pathlib
 import pickle
 import shutil
 import subprocess
@@ -7,6 +8,7 @@ import sys
 
 import cv2
 import numpy as np
+import pyarrow.parquet
 import pytest
 
 from avemo import errors
@@ -112,11 +114,17 @@ def test_the_index_equals_the_records(dataset):
   assert columns['votes_both'].dtype == np.float32
 
 
-def test_a_missing_index_is_made_anew(dataset, tmp_path):
+def drop_a_column(path):
+  table = pyarrow.parquet.read_table(path)
+  pyarrow.parquet.write_table(table.drop_columns('num_faces'), path)
+
+
+@pytest.mark.parametrize('harm', [pathlib.Path.unlink, drop_a_column])
+def test_an_index_that_is_missing_or_old_is_made_anew(dataset, tmp_path, harm):
   copy = tmp_path / 'crema_d_av' / 'face' / '1.0.0'
   shutil.copytree(dataset.directory, copy)
   before = (copy / index.FILE).read_bytes()
-  (copy / index.FILE).unlink()
+  harm(copy / index.FILE)
   again = schema.open_dataset('crema_d_av', tmp_path)
   assert (copy / index.FILE).read_bytes() == before
   for name, column in dataset.index.items():

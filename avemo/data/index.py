@@ -92,6 +92,7 @@ def read_index(
     AvemoError: when the file is damaged, or belongs to other records.
   """
   path = pathlib.Path(directory) / FILE
+  table = None
   if path.is_file():
     try:
       table = pyarrow.parquet.read_table(path)
@@ -100,7 +101,12 @@ def read_index(
         f'{path}: damaged ({" ".join(str(error).split())[:200]}); delete it, '
         'and it is made anew'
       ) from error
-  else:
+    # Of an earlier version: what has no column would count as absent.
+    if len(source) and not make_row(0, source[0]).keys() <= {
+      *table.column_names
+    }:
+      table = None
+  if table is None:
     table = make_table(source)
     # Datasets are also read from places that cannot be written to.
     if os.access(directory, os.W_OK):
