@@ -53,7 +53,7 @@ def made(tmp_path_factory):
       f'--config.data_dir={data_dir}',
     ]
   )
-  cli.main(['evaluate', f'--workdir={workdir}'])
+  cli.main(['evaluate', f'--workdir={workdir}', '--views=2'])
   return raw, workdir
 
 
@@ -94,3 +94,4 @@ def test_the_films_stand_for_their_speakers(made):
   assert metrics['num_frames'] == metrics['num_examples'] > 100
   page = pathlib.Path(workdir / 'eval/test/report.html').read_text()
   assert 'ccc_mean' in page
+  assert any('read once' in line for line in metrics['warnings'])

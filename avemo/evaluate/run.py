@@ -89,6 +89,11 @@ def evaluate(
     metrics['warnings'] += find_warnings(section, part, split, flaws)
     metrics['warnings'] += folds.list_leaks(one, part.protocol, part.fold)
   metrics['warnings'] += warn_of_data(restored, dataset, metrics)
+  if metrics['views'] > 1 and found.frame is not None:
+    if (found.frame >= 0).any():
+      metrics['warnings'].append(
+        'views are of clips: films that are labelled by frame were read once'
+      )
   metrics['warnings'] = list(dict.fromkeys(metrics['warnings']))
   if restored.derived:
     metrics['derived'] = restored.derived
