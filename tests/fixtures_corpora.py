@@ -114,12 +114,13 @@ def tiny_custom(shared_folder, tiny_crema_d):
   with lock(root):
     if not root.exists():
       write_custom(tiny_crema_d, root, table)
-    prepare.prepare(
-      'custom',
-      root,
-      labels=table,
-      data_dir=data_dir,
-      workers=0,
-      progress=False,
-    )
+      # Once: tests prepare it again, and a dataset has one builder at a time.
+      prepare.prepare(
+        'custom',
+        root,
+        labels=table,
+        data_dir=data_dir,
+        workers=0,
+        progress=False,
+      )
   return root, table, data_dir
