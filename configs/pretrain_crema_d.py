@@ -13,6 +13,10 @@ What it learned is where a classifier starts:
     --workdir=runs/tuned --config.data_dir=runs/demo/data \
     --config.init.video=runs/pretrain
 
+On the demo's 24 training speakers it does not pay: over three seeds, UAR on
+unseen speakers is 0.597 from it and 0.639 from scratch, with a quarter of the
+labels 0.403 and 0.486 (`benchmarks/pretraining.py`).
+
 The speakers of the fold's test part are seen by neither. To pretrain on the
 validation speakers as well, add `--config.data.refit=True`.
 """
