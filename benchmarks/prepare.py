@@ -92,6 +92,7 @@ def read_arguments() -> argparse.Namespace:
   parser.add_argument('--clips-per-speaker', type=int, default=12)
   parser.add_argument('--repeats', type=int, default=3)
   parser.add_argument('--workers', type=int, nargs='+', default=[1, 2])
+  parser.add_argument('--only', default='', help='part of a name below')
   parser.add_argument('--face-model', type=pathlib.Path)
   parser.add_argument('--scratch', type=pathlib.Path, help='a folder')
   parser.add_argument('--out', type=pathlib.Path, help='the JSON file')
@@ -150,7 +151,7 @@ def make_measurements(
     for config in schema.CONFIGS:
       name = f'prepare {config}, workers {workers}'
       measure[name] = whole(config, workers)
-  return measure
+  return {name: run for name, run in measure.items() if args.only in name}
 
 
 @contextlib.contextmanager
