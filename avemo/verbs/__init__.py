@@ -8,6 +8,7 @@ function. `TAKES_CONFIG` marks a verb whose `--config.a.b=v` are the config's.
 from avemo.verbs import (
   abaw,
   convert,
+  cross_validate,
   demo,
   evaluate,
   predict,
@@ -24,6 +25,7 @@ VERBS = {
   'convert': convert,
   'train': train,
   'evaluate': evaluate,
+  'cross-validate': cross_validate,
   'predict': predict,
   'abaw': abaw,
   'demo': demo,
