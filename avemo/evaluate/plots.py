@@ -97,6 +97,24 @@ def plot_lines(
   return to_png(figure)
 
 
+def plot_points(
+  points: Mapping[str, tuple[float, float]], *, xlabel: str, ylabel: str
+) -> bytes:
+  """Named points `name → (x, y)`, x on a logarithmic scale."""
+  figure = figures.Figure(figsize=(6.2, 3.6), layout='constrained')
+  axes = figure.add_subplot()
+  for name, (x, y) in points.items():
+    axes.plot([x], [y], 'o', color='C0')
+    axes.annotate(
+      name, (x, y), xytext=(4, 3), textcoords='offset points', fontsize=8
+    )
+  axes.set_xscale('log')
+  axes.set_xlabel(xlabel)
+  axes.set_ylabel(ylabel)
+  axes.grid(alpha=0.3)
+  return to_png(figure)
+
+
 def plot_intervals(
   rows: Mapping[str, tuple[float, float, float]], *, xlabel: str
 ) -> bytes:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from avemo import errors
-from avemo.evaluate import page, restore
+from avemo.evaluate import page
 from avemo.train import settings
 
 
@@ -68,7 +68,7 @@ def claim(
   path = folder / name
   old: dict[str, Any] = {}
   if path.is_file():
-    old = restore.read_json(path)
+    old = read(path)
     lines = [
       f'{key} was {old.get(key)!r}, is {value!r}'
       for key, value in note.items()
@@ -90,3 +90,15 @@ def claim(
 
 def write(folder: pathlib.Path, name: str, note: Mapping[str, Any]) -> None:
   page.write_text(folder / name, json.dumps(note, indent=1) + '\n')
+
+
+def read(path: pathlib.Path) -> dict[str, Any]:
+  """What `write` wrote.
+
+  Raises:
+    AvemoError: it cannot be read.
+  """
+  try:
+    return json.loads(path.read_text(encoding='utf-8'))
+  except (OSError, ValueError) as error:
+    raise errors.AvemoError(f'{path}: cannot be read ({error})') from error

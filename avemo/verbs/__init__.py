@@ -7,6 +7,7 @@ function. `TAKES_CONFIG` marks a verb whose `--config.a.b=v` are the config's.
 
 from avemo.verbs import (
   abaw,
+  collect,
   convert,
   cross_validate,
   demo,
@@ -15,6 +16,7 @@ from avemo.verbs import (
   prepare,
   protocols,
   simulate,
+  sweep,
   train,
 )
 
@@ -26,6 +28,8 @@ VERBS = {
   'train': train,
   'evaluate': evaluate,
   'cross-validate': cross_validate,
+  'sweep': sweep,
+  'collect': collect,
   'predict': predict,
   'abaw': abaw,
   'demo': demo,

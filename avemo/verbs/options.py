@@ -66,3 +66,12 @@ def read_conditions(args) -> list:
     *(conditions.Condition(without=word) for word in args.without),
     *(conditions.Condition(snr=snr) for snr in args.snr),
   ]
+
+
+def write_conditions(args) -> list[str]:
+  """The words that give another process the same conditions."""
+  found = [f'--without={",".join(args.without)}'] if args.without else []
+  if args.snr:
+    # In one word, for a number may begin with a dash.
+    found.append(f'--snr={",".join(f"{snr:g}" for snr in args.snr)}')
+  return found
