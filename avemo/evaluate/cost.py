@@ -59,7 +59,8 @@ def describe(
     `inference_device`, once compiled.
   """
   found = read(workdir) or describe_model(restored.model, restored.options)
-  seconds = watch.measure()
+  # One more call at most, for a large model takes minutes on a CPU.
+  seconds = watch.measure(repeats=1)
   if seconds is not None:
     size = len(watch.last[1]['mask'])
     found |= {

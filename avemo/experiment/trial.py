@@ -5,7 +5,8 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from avemo import models
+from avemo import errors, models
+from avemo.data.clips import MODALITIES
 from avemo.evaluate import conditions as conditions_lib
 from avemo.evaluate import cost, page, report, restore, run
 from avemo.experiment import best_on_test
@@ -61,7 +62,7 @@ def run_trial(
   cleans = [(split, None) for split in splits if split not in result['scores']]
   others = [
     ('test', condition)
-    for condition in conditions
+    for condition in keep_fitting(config, conditions)
     if condition.name not in result['conditions']
   ]
   for split, condition in cleans + others:
@@ -75,6 +76,21 @@ def run_trial(
   text = json.dumps(result, indent=1) + '\n'
   page.write_text(workdir / RESULT_FILE, text)
   return result
+
+
+def keep_fitting(
+  config: Mapping[str, Any],
+  conditions: Sequence[conditions_lib.Condition],
+) -> list[conditions_lib.Condition]:
+  """The conditions that mean something to a config's model."""
+  kept = []
+  for condition in conditions:
+    try:
+      condition.check(tuple(config['model'].get('use') or MODALITIES))
+      kept.append(condition)
+    except errors.AvemoError as error:
+      print(f'{condition.name}: left out, {error}')
+  return kept
 
 
 def read_result(
