@@ -1,0 +1,30 @@
+"""The verbs: `avemo VERB …`, a file each, in the order of `avemo --help`.
+
+A file has `SUMMARY`, where needed `DESCRIPTION` and `EPILOG`,
+`add_arguments(verb)`, and `run(args)`, which imports its room and calls one
+function. `TAKES_CONFIG` marks a verb whose `--config.a.b=v` are the config's.
+"""
+
+from avemo.verbs import (
+  abaw,
+  convert,
+  demo,
+  evaluate,
+  predict,
+  prepare,
+  protocols,
+  simulate,
+  train,
+)
+
+VERBS = {
+  'simulate': simulate,
+  'prepare': prepare,
+  'protocols': protocols,
+  'convert': convert,
+  'train': train,
+  'evaluate': evaluate,
+  'predict': predict,
+  'abaw': abaw,
+  'demo': demo,
+}

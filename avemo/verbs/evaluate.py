@@ -1,0 +1,62 @@
+"""The verb `evaluate`: its arguments and what it calls."""
+
+import pathlib
+
+from avemo import parser as parser_lib
+
+SUMMARY = 'score a checkpoint'
+
+
+def add_arguments(verb) -> None:
+  verb.add_argument(
+    '--workdir',
+    type=pathlib.Path,
+    required=True,
+    metavar='DIR',
+    help='the folder of a training run, or of converted weights',
+  )
+  verb.add_argument('--checkpoint', default='best', help='best, last or a step')
+  verb.add_argument(
+    '--split',
+    choices=('train', 'val', 'test'),
+    default='test',
+    help='the part of the fold to score',
+  )
+  verb.add_argument(
+    '--data',
+    metavar='NAME',
+    help='another dataset, or one of the corpora that a mixture names',
+  )
+  verb.add_argument('--protocol', metavar='P', help='another protocol')
+  verb.add_argument('--fold', type=int, metavar='K', help='another fold')
+  verb.add_argument(
+    '--views',
+    type=parser_lib.positive_int,
+    metavar='N',
+    help='test-time views a clip',
+  )
+  verb.add_argument(
+    '--data-dir',
+    type=pathlib.Path,
+    metavar='DIR',
+    help="where datasets are, when not the training run's",
+  )
+
+
+def run(args) -> None:
+  from avemo.evaluate import checks
+
+  checks.check_workdir(args.workdir)
+
+  from avemo.evaluate import run
+
+  run.evaluate(
+    args.workdir,
+    checkpoint=args.checkpoint,
+    split=args.split,
+    data=args.data,
+    protocol=args.protocol,
+    fold=args.fold,
+    views=args.views,
+    data_dir=args.data_dir,
+  )
