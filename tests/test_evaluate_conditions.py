@@ -76,6 +76,13 @@ def test_noise_follows_the_record_whatever_the_batch():
   assert not conditions.add_noise(silent, 0, 'white', rng).any()
 
 
+def test_features_in_place_of_inputs_are_refused():
+  batch = {'audio_feature': np.zeros((1, 4)), 'has_audio': np.ones(1, bool)}
+  for condition in (conditions.Condition('audio'), conditions.Condition(snr=1)):
+    with pytest.raises(errors.AvemoError, match='cached'):
+      condition.apply(batch)
+
+
 def test_names_are_never_those_of_clean_scores():
   names = {
     conditions.Condition(): '',

@@ -81,15 +81,21 @@ class Condition:
 
     Args:
       batch: of `pipeline.eval_batches`.
+
+    Raises:
+      AvemoError: it holds features in place of frames and speech.
     """
     batch = dict(batch)
+    needed = {'video': ('frames', 'has_video')}
+    needed['audio'] = 'speech', 'speech_length', 'has_audio'
+    names = needed.get(self.without, ()) or needed['audio']
+    if any(name not in batch for name in names):
+      raise errors.AvemoError(
+        f'{self.name}: the model reads features that are cached, in which '
+        'nothing can be changed any more'
+      )
     if self.without:
-      name = {'video': 'frames', 'audio': 'speech'}[self.without]
-      batch[name] = np.zeros_like(batch[name])
-      mark = f'has_{self.without}'
-      batch[mark] = np.zeros_like(batch[mark])
-      if self.without == 'audio':
-        batch['speech_length'] = np.zeros_like(batch['speech_length'])
+      batch |= {name: np.zeros_like(batch[name]) for name in names}
     if self.snr is not None:
       speech = np.array(batch['speech'])
       for row, length in enumerate(batch['speech_length']):

@@ -28,15 +28,16 @@ def describe_model(model: Any, options: ClipOptions) -> dict[str, Any]:
   variables = jax.eval_shape(
     restore.make_init(model, options), jax.random.key(0)
   )
-  example = emotion.example_batch(
-    frames=options.frames,
-    size=options.size,
-    samples=max(options.num_samples, 1),
-  )
+  # A model of other inputs than clips makes its own.
+  example = getattr(model, 'make_example', emotion.example_batch)
+  sizes = {}
+  if example is emotion.example_batch:
+    sizes = {'frames': options.frames, 'size': options.size}
+    sizes['samples'] = max(options.num_samples, 1)
   macs = cost.count_macs(
     lambda variables, batch: model.apply(variables, batch, train=False),
     variables,
-    example,
+    example(**sizes),
   )
   leaves = jax.tree.leaves(variables['params'])
   return {'parameters': sum(x.size for x in leaves), 'gmacs': macs / 1e9}

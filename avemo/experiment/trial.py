@@ -47,7 +47,8 @@ def run_trial(
   """
   config = json.loads(json.dumps(config))
   result = read_result(workdir, config)
-  if result is None:
+  is_new = result is None
+  if is_new:
     watcher = best_on_test.Watcher(workdir, data) if watch else None
     summary = loop.train(config, workdir, after_evaluation=watcher)
     if summary['stopped'] == 'signal':
@@ -65,6 +66,8 @@ def run_trial(
     for condition in keep_fitting(config, conditions)
     if condition.name not in result['conditions']
   ]
+  if not (is_new or cleans or others):
+    return result
   for split, condition in cleans + others:
     metrics = run.evaluate(workdir, split=split, data=data, condition=condition)
     scores = pick_scores(metrics)
