@@ -100,7 +100,7 @@ def plot_lines(
 def plot_points(
   points: Mapping[str, tuple[float, float]], *, xlabel: str, ylabel: str
 ) -> bytes:
-  """Named points `name → (x, y)`, x on a logarithmic scale."""
+  """Named points `name → (x, y)`; x is logarithmic where it spans much."""
   figure = figures.Figure(figsize=(6.2, 3.6), layout='constrained')
   axes = figure.add_subplot()
   for name, (x, y) in points.items():
@@ -108,7 +108,11 @@ def plot_points(
     axes.annotate(
       name, (x, y), xytext=(4, 3), textcoords='offset points', fontsize=8
     )
-  axes.set_xscale('log')
+  places = [x for x, _ in points.values()]
+  if max(places) > 5 * min(places):
+    axes.set_xscale('log')
+  # Room for the names.
+  axes.margins(x=0.2, y=0.1)
   axes.set_xlabel(xlabel)
   axes.set_ylabel(ylabel)
   axes.grid(alpha=0.3)
