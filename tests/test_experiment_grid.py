@@ -115,18 +115,25 @@ def test_the_script_of_an_array_job(tmp_path, trials):
     ['--config=c.py:x=1'],
     trials,
     parallel=2,
-    launcher_options=['time=4:00:00', '--gres=gpu:1'],
+    launcher_options=['time=4:00:00', '--gres=gpu:1', 'requeue'],
     options=['--snr=-5'],
   )
   text = script.read_text()
-  for word in ('--array=0-2%2', '--time=4:00:00', '--gres=gpu:1',
-               '--signal=B:TERM@120', '--config=c.py:x=1', '--snr=-5'):  # fmt: skip
+  for word in (
+    '--array=0-2%2',
+    '--time=4:00:00',
+    '--gres=gpu:1',
+    '--signal=B:TERM@120',
+    '--config=c.py:x=1',
+    '--snr=-5',
+  ):
     assert word in text
   listed = (tmp_path / 'a b/slurm/trials.txt').read_text().split()
   assert listed == ['seed=0', 'seed=1', 'seed=2']
+  assert '#SBATCH --requeue\n' in text
   with pytest.raises(errors.AvemoError, match='NAME=VALUE'):
     slurm.make_script(
-      tmp_path, [], 1, parallel=None, launcher_options=['gpu'], options=[]
+      tmp_path, [], 1, parallel=None, launcher_options=['=gpu'], options=[]
     )
 
 

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import shlex
 import shutil
 import subprocess
@@ -39,7 +40,7 @@ def write_script(
     The path of the script.
 
   Raises:
-    AvemoError: an option is no NAME=VALUE.
+    AvemoError: an option is no NAME or NAME=VALUE.
   """
   folder = (workdir / FOLDER).absolute()
   names = ''.join(f'{trial.name}\n' for trial in trials)
@@ -64,19 +65,19 @@ def make_script(
   launcher_options: Sequence[str],
   options: Sequence[str],
 ) -> str:
-  settings = {
+  settings: dict[str, str | None] = {
     'job-name': f'avemo-{workdir.name}',
     'array': f'0-{count - 1}' + (f'%{parallel}' if parallel else ''),
     'output': f'{workdir}/{FOLDER}/%A_%a.log',
     'signal': f'B:TERM@{WARNING_SECONDS}',
   }
   for option in launcher_options:
-    name, equals, value = option.partition('=')
-    if not equals or not name:
+    name, equals, value = option.removeprefix('--').partition('=')
+    if not re.fullmatch(r'[a-z][\w-]+', name):
       raise errors.AvemoError(
-        f'--launcher-option {option!r}: NAME=VALUE, as sbatch calls it'
+        f'--launcher-option {option!r}: NAME or NAME=VALUE, as sbatch calls it'
       )
-    settings[name.removeprefix('--')] = value
+    settings[name] = value if equals else None
   # The last word is the trial's name, which the job looks up.
   *command, last = sweep.make_command(workdir, arguments, '', options=())
   words = shlex.join([*command, *options])
@@ -84,7 +85,8 @@ def make_script(
     [
       '#!/bin/bash',
       *(
-        f'#SBATCH --{name}={shlex.quote(value)}'
+        f'#SBATCH --{name}'
+        + ('' if value is None else f'={shlex.quote(value)}')
         for name, value in settings.items()
       ),
       'set -eu',

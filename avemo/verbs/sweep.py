@@ -42,7 +42,7 @@ def add_arguments(verb) -> None:
     '--launcher-option',
     action='append',
     default=[],
-    metavar='NAME=VALUE',
+    metavar='NAME[=VALUE]',
     help='an option of sbatch, such as time=4:00:00; as often as needed',
   )
   verb.add_argument(
