@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from avemo import errors
@@ -23,6 +23,7 @@ FAILED_FILE = 'failed.json'
 RESULT_FILE = 'result.json'
 # Names the process that a trial's process ends with.
 PARENT = 'AVEMO_SWEEP_PARENT'
+EMPTY: Set[str] = frozenset()
 # Seconds between two looks at the processes.
 PAUSE = 0.2
 
@@ -55,21 +56,29 @@ def open_sweep(
 
 
 def list_missing(
-  workdir: pathlib.Path, trials: Sequence[grid.Trial]
+  workdir: pathlib.Path,
+  trials: Sequence[grid.Trial],
+  conditions: Sequence[conditions_lib.Condition] = (),
 ) -> list[grid.Trial]:
-  """The trials that are not whole."""
-  return [t for t in trials if not is_whole(workdir / t.name, t.config)]
+  """The trials that are not whole, or not scored under every condition."""
+  wanted = {condition.name for condition in conditions}
+  return [t for t in trials if not is_whole(workdir / t.name, t.config, wanted)]
 
 
-def is_whole(folder: pathlib.Path, config: Mapping[str, Any]) -> bool:
+def is_whole(
+  folder: pathlib.Path, config: Mapping[str, Any], conditions: Set[str] = EMPTY
+) -> bool:
+  """Whether a trial of this config has been trained and scored."""
   path = folder / RESULT_FILE
   if not path.is_file():
     return False
-  # `steps` may have grown.
-  old = folders.read(path).get('config', {})
-  return old.get('steps') == config['steps'] and not settings.find_differences(
-    old, config
-  )
+  result = folders.read(path)
+  old = result.get('config', {})
+  # They may have grown.
+  if old.get('steps') != config['steps']:
+    return False
+  seen = {*result.get('conditions', ()), *result.get('left_out', ())}
+  return conditions <= seen and not settings.find_differences(old, config)
 
 
 def run_all(
@@ -79,6 +88,7 @@ def run_all(
   held: Any,
   *,
   parallel: int = 1,
+  conditions: Sequence[conditions_lib.Condition] = (),
   options: Sequence[str] = (),
 ) -> list[str]:
   """Runs what is missing, a process a trial; one that fails stops no other.
@@ -90,7 +100,8 @@ def run_all(
     held: from `folders.lock`; those processes hold it too, so that nobody
       begins before they have saved, should this one be killed.
     parallel: processes at a time.
-    options: more words of the command line of a trial.
+    conditions: under which test clips are scored as well.
+    options: the words of the command line that say so to a trial.
 
   Returns:
     The names of the trials that failed.
@@ -98,7 +109,7 @@ def run_all(
   Raises:
     SystemExit: asked to stop; the trials have saved.
   """
-  missing = list_missing(workdir, trials)
+  missing = list_missing(workdir, trials, conditions)
   print(
     f'{len(trials)} trials, {len(trials) - len(missing)} whole already',
     flush=True,

@@ -120,16 +120,20 @@ def spread(overrides: Mapping[str, Any]) -> dict[str, Any]:
 def read_trial(folder: pathlib.Path) -> Run:
   """A run out of `result.json`."""
   result = folders.read(folder / trial.RESULT_FILE)
-  metrics = restore.read_json(folder / 'eval/test/metrics.json')
+  # What has no classes is chosen by its own loss, and scored by nothing.
+  is_scored = 'test' in result['scores']
+  metrics = {}
+  if is_scored:
+    metrics = restore.read_json(folder / 'eval/test/metrics.json')
   chosen = result['metric'] and result['best'] is not None
   return Run(
     folder.name,
     result['config']['seed'],
-    result['scores']['test'],
+    result['scores'].get('test', {}),
     (result['metric'], result['best']) if chosen else None,
     result.get('conditions', {}),
     (result.get('cost') or {}) | (metrics.get('cost') or {}),
-    (folder / 'eval/test/predictions.csv',),
+    (folder / 'eval/test/predictions.csv',) if is_scored else (),
   )
 
 

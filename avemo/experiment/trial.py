@@ -54,21 +54,21 @@ def run_trial(
     if summary['stopped'] == 'signal':
       raise SystemExit(143)
     names = ('stopped', 'step', 'best_step', 'metric', 'best')
-    result = {'config': config, 'scores': {}, 'conditions': {}}
+    result = {'config': config, 'scores': {}, 'conditions': {}, 'left_out': []}
     result |= {name: summary[name] for name in names}
     if watcher:
       result['best_on_test'] = watcher.finish()
   if models.has_own_loss(restore.find_model(config['model'])):
-    splits, conditions = (), ()
+    splits, result['left_out'] = (), [one.name for one in conditions]
   cleans = [(split, None) for split in splits if split not in result['scores']]
-  others = [
-    ('test', condition)
-    for condition in keep_fitting(config, conditions)
-    if condition.name not in result['conditions']
-  ]
+  seen = {*result['conditions'], *result['left_out']}
+  others = [('test', one) for one in conditions if one.name not in seen]
   if not (is_new or cleans or others):
     return result
   for split, condition in cleans + others:
+    if condition and not fits(config, condition):
+      result['left_out'].append(condition.name)
+      continue
     metrics = run.evaluate(workdir, split=split, data=data, condition=condition)
     scores = pick_scores(metrics)
     if condition:
@@ -81,19 +81,16 @@ def run_trial(
   return result
 
 
-def keep_fitting(
-  config: Mapping[str, Any],
-  conditions: Sequence[conditions_lib.Condition],
-) -> list[conditions_lib.Condition]:
-  """The conditions that mean something to a config's model."""
-  kept = []
-  for condition in conditions:
-    try:
-      condition.check(tuple(config['model'].get('use') or MODALITIES))
-      kept.append(condition)
-    except errors.AvemoError as error:
-      print(f'{condition.name}: left out, {error}')
-  return kept
+def fits(
+  config: Mapping[str, Any], condition: conditions_lib.Condition
+) -> bool:
+  """Whether a condition means anything to a config's model; says why not."""
+  try:
+    condition.check(tuple(config['model'].get('use') or MODALITIES))
+  except errors.AvemoError as error:
+    print(f'{condition.name}: left out, {error}')
+    return False
+  return True
 
 
 def read_result(

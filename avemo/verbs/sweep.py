@@ -78,7 +78,7 @@ def run(args) -> None:
     return
   words = options.write_conditions(args)
   if args.dry_run:
-    missing = sweep.list_missing(args.workdir, trials)
+    missing = sweep.list_missing(args.workdir, trials, conditions)
     if args.launcher == 'slurm':
       print(
         slurm.make_script(
@@ -102,6 +102,7 @@ def run(args) -> None:
         trials,
         held,
         parallel=args.parallel or 1,
+        conditions=conditions,
         options=words,
       )
       if failed:
@@ -112,7 +113,7 @@ def run(args) -> None:
         )
       print(f'whole; the table: avemo collect {args.workdir}')
       return
-    missing = sweep.list_missing(args.workdir, trials)
+    missing = sweep.list_missing(args.workdir, trials, conditions)
     if not missing:
       print(f'whole; the table: avemo collect {args.workdir}')
       return
