@@ -80,6 +80,12 @@ def cross_validate(
     folders.write(workdir, NOTE_FILE, note)
   for line in describe(about, made, flaws, seeds):
     print(line, flush=True)
+  if watch and (config.get('features') or {}).get('cache'):
+    print(
+      'best_on_test is left out: what is cached while training holds no test '
+      'clips'
+    )
+    watch = False
   plan = [
     pooling.Part(
       number, seed, workdir / name_part(number, seed, note['first_seed'])
