@@ -52,3 +52,19 @@ def fraction(text: str) -> float:
   if not 0 <= value <= 1:
     raise argparse.ArgumentTypeError(f'{text} is not within 0 and 1')
   return value
+
+
+def words(text: str) -> list[str]:
+  """Words with commas between; each once."""
+  return list(dict.fromkeys(filter(None, text.split(','))))
+
+
+def integers(text: str) -> list[int]:
+  found = [int(word) for word in words(text)]
+  if not found or min(found) < 0:
+    raise argparse.ArgumentTypeError(f'{text!r}: numbers such as 0,1,2')
+  return found
+
+
+def numbers(text: str) -> list[float]:
+  return [float(word) for word in words(text)]

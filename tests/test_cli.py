@@ -179,6 +179,19 @@ MISSING = [
     ['train', f'--config={CONFIG}', '--config.init.audio={tmp}'],
     ['init.audio', 'converted weights'],
   ),
+  (
+    [
+      'cross-validate',
+      f'--config={CONFIG}',
+      '--workdir={tmp}/w',
+      '--protocol=crema_d_hicme_5fold',
+    ],
+    ['crema_d_hicmae_5fold'],
+  ),
+  (
+    ['sweep', f'--config={CONFIG}', '--workdir={tmp}/w'],
+    ['no get_sweep()', "{'seed': seed}"],
+  ),
 ]
 
 

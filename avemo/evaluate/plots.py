@@ -21,12 +21,14 @@ def plot_confusion(confusion: np.ndarray, labels: Sequence[str]) -> bytes:
   """Counts and row shares of a confusion matrix.
 
   Args:
-    confusion: [C, C] counts, rows true, columns predicted.
+    confusion: [C, C] counts, rows true, columns predicted; of floats the
+      shares alone are written.
     labels: C class names.
   """
   confusion = np.asarray(confusion)
+  counted = np.issubdtype(confusion.dtype, np.integer)
   totals = confusion.sum(axis=1, keepdims=True)
-  share = confusion / np.maximum(totals, 1)
+  share = confusion / np.maximum(totals, 1) if counted else confusion
   size = 1.8 + 0.75 * len(labels)
   figure = figures.Figure(figsize=(size + 0.6, size), layout='constrained')
   axes = figure.add_subplot()
@@ -39,7 +41,8 @@ def plot_confusion(confusion: np.ndarray, labels: Sequence[str]) -> bytes:
     axes.text(
       column,
       row,
-      f'{share[row, column]:.0%}\n{confusion[row, column]}',
+      f'{share[row, column]:.0%}'
+      + (f'\n{confusion[row, column]}' if counted else ''),
       ha='center',
       va='center',
       fontsize=8,
@@ -54,14 +57,14 @@ def plot_bars(
 ) -> bytes:
   """Groups of bars: `values[group][bar]`, fractions of 1."""
   groups = list(values)
-  bars = list(next(iter(values.values())))
+  bars = list(dict.fromkeys(bar for group in groups for bar in values[group]))
   figure = figures.Figure(
     figsize=(2 + 1.4 * len(groups), 3.4), layout='constrained'
   )
   axes = figure.add_subplot()
   width = 0.8 / len(bars)
   for offset, bar in enumerate(bars):
-    heights = [values[group][bar] for group in groups]
+    heights = [values[group].get(bar, 0.0) for group in groups]
     places = np.arange(len(groups)) + (offset - (len(bars) - 1) / 2) * width
     drawn = axes.bar(places, heights, width, label=bar)
     axes.bar_label(drawn, fmt='{:.2f}', fontsize=8)
@@ -70,6 +73,71 @@ def plot_bars(
   axes.set_ylim(0, 1.1)
   axes.set_ylabel(ylabel)
   axes.legend(ncols=3, fontsize=8, loc='upper left')
+  return to_png(figure)
+
+
+def plot_lines(
+  lines: Mapping[str, tuple[Sequence, Sequence]],
+  *,
+  xlabel: str,
+  ylabel: str,
+  level: tuple[str, float] | None = None,
+) -> bytes:
+  """Lines `name → (x, y)` in one panel, and a dashed one at a level."""
+  figure = figures.Figure(figsize=(5.2, 3.2), layout='constrained')
+  axes = figure.add_subplot()
+  for name, (x, y) in lines.items():
+    axes.plot(x, y, marker='o', label=name)
+  if level:
+    axes.axhline(level[1], color='grey', linestyle='--', label=level[0])
+  axes.set_xlabel(xlabel)
+  axes.set_ylabel(ylabel)
+  axes.grid(alpha=0.3)
+  axes.legend(fontsize=8)
+  return to_png(figure)
+
+
+def plot_points(
+  points: Mapping[str, tuple[float, float]], *, xlabel: str, ylabel: str
+) -> bytes:
+  """Named points `name → (x, y)`; x is logarithmic where it spans much."""
+  figure = figures.Figure(figsize=(6.2, 3.6), layout='constrained')
+  axes = figure.add_subplot()
+  for name, (x, y) in points.items():
+    axes.plot([x], [y], 'o', color='C0')
+    axes.annotate(
+      name, (x, y), xytext=(4, 3), textcoords='offset points', fontsize=8
+    )
+  places = [x for x, _ in points.values()]
+  if max(places) > 5 * min(places):
+    axes.set_xscale('log')
+  # Room for the names.
+  axes.margins(x=0.2, y=0.1)
+  axes.set_xlabel(xlabel)
+  axes.set_ylabel(ylabel)
+  axes.grid(alpha=0.3)
+  return to_png(figure)
+
+
+def plot_intervals(
+  rows: Mapping[str, tuple[float, float, float]], *, xlabel: str
+) -> bytes:
+  """Values with their intervals, a line each: `rows[name]`: low, value, high.
+
+  A dashed line stands at 0.
+  """
+  figure = figures.Figure(
+    figsize=(7, 1 + 0.34 * len(rows)), layout='constrained'
+  )
+  axes = figure.add_subplot()
+  for place, (low, value, high) in enumerate(rows.values()):
+    axes.plot([low, high], [place, place], color='C0')
+    axes.plot([value], [place], 'o', color='C0')
+  axes.axvline(0, color='grey', linestyle='--')
+  axes.set_yticks(range(len(rows)), list(rows))
+  axes.invert_yaxis()
+  axes.set_xlabel(xlabel)
+  axes.grid(axis='x', alpha=0.3)
   return to_png(figure)
 
 

@@ -106,7 +106,7 @@ def predict_records(
       said of a frame is interpolated, see `frames`.
     read: keeps labels by frame from one call to the next.
     **options: of `_apply_step`: `options`, `batch_size`, `mesh`, `workers`,
-      `progress`.
+      `progress`, `change`.
 
   Returns:
     The same on every host.
@@ -214,6 +214,7 @@ def _apply_step(
   every: float = 1.0,
   workers: int = 0,
   progress: Callable[[int], None] | None = None,
+  change: Callable[[Mapping[str, np.ndarray]], Any] | None = None,
 ) -> dict[str, np.ndarray]:
   """What a step says of every look, padding left out.
 
@@ -230,6 +231,7 @@ def _apply_step(
     every: seconds between two windows.
     workers: processes that decode on each host.
     progress: called with the number of looks after each batch.
+    change: makes of a batch what the model is to see.
   """
   mesh_lib.check_batch_size(batch_size, mesh)
   if not len(looks):
@@ -250,6 +252,7 @@ def _apply_step(
   rows = []
   try:
     for batch in batches:
+      batch = change(batch) if change else batch
       found = step(variables, mesh_lib.shard_batch(batch, mesh))
       found = jax.device_get(found)
       rows.append({k: v[found['mask']] for k, v in found.items()})

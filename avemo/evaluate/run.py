@@ -17,6 +17,8 @@ from avemo.corpora import protocols
 from avemo.data import folds, labels, mixture, pipeline, targets
 from avemo.data import parts as parts_lib
 from avemo.evaluate import (
+  conditions,
+  cost,
   page,
   predictions,
   report,
@@ -25,6 +27,7 @@ from avemo.evaluate import (
   summary,
   table,
 )
+from avemo.runtime import cost as cost_lib
 
 
 def evaluate(
@@ -37,6 +40,7 @@ def evaluate(
   fold: int | None = None,
   views: int | None = None,
   data_dir: str | os.PathLike | None = None,
+  condition: conditions.Condition | None = None,
 ) -> dict[str, Any]:
   """Predicts the clips of a split, scores them and writes a report.
 
@@ -51,6 +55,8 @@ def evaluate(
     fold: published number of the fold.
     views: test-time views of a clip, whose probabilities are averaged; 1.
     data_dir: where datasets are; as in the training run when None.
+    condition: under which the clips are seen and heard; its folder is
+      `eval/<split>-<name>/`, so that nobody takes it for the clean score.
 
   Returns:
     What `metrics.json` holds.
@@ -60,6 +66,8 @@ def evaluate(
   """
   workdir = pathlib.Path(workdir)
   restored = restore.restore(workdir, checkpoint=checkpoint)
+  condition = condition or conditions.Condition()
+  condition.check(restored.options.use)
   section = restored.config['data']
   parts = choose_parts(workdir, section, data, protocol, fold)
   dataset = parts_lib.open_parts(
@@ -72,8 +80,14 @@ def evaluate(
       f'{about["protocol"]}, fold {about["fold"]}: no {split} clips in '
       f'{dataset.name}'
     )
-  found = predict(restored, dataset, records, views=views or 1)
-  directory = workdir / 'eval' / split
+  watch = cost_lib.Stopwatch(
+    predictions.make_predict_step(restored.model, restored.mesh)
+  )
+  found = predict(
+    restored, dataset, records, watch, views=views or 1, condition=condition
+  )
+  name = '-'.join(filter(None, (split, condition.name)))
+  directory = workdir / 'eval' / name
   keep_other_score(directory, about)
   table.write(directory / 'predictions.csv', found)
   metrics = summary.score(found) | {
@@ -82,8 +96,11 @@ def evaluate(
     'views': views or 1,
     'checkpoint': restored.step,
     'chosen_by': describe_choice(restored.config, checkpoint),
-    'warnings': [],
+    'warnings': warn_of_condition(restored, condition),
+    'cost': cost.describe(workdir, restored, watch),
   }
+  if condition.name:
+    metrics['condition'] = condition.describe()
   for part, one in zip(parts, mixture.list_parts(dataset), strict=True):
     flaws = protocols.find_flaws(part.protocol, folds.make_rows(one.index))
     metrics['warnings'] += find_warnings(section, part, split, flaws)
@@ -189,8 +206,38 @@ def warn_of_data(
   return warnings
 
 
+def warn_of_condition(
+  restored: restore.Restored, condition: conditions.Condition
+) -> list[str]:
+  """That the clips were not seen or heard as they are."""
+  warnings = []
+  if condition.name:
+    warnings.append(
+      f'scored under the condition {condition.name}, not on the clips as they '
+      'are'
+    )
+  if condition.without:
+    augment = restored.config.get('augment') or {}
+    dropped = augment.get('modality_dropout') or {}
+    # What is not said is dropped at the rate of the augmentation itself.
+    if 'modality_dropout' not in augment or not dropped.get(
+      condition.without, 1
+    ):
+      warnings.append(
+        f'the model was never trained without {condition.without}; see '
+        'augment.modality_dropout'
+      )
+  return warnings
+
+
 def predict(
-  restored: restore.Restored, dataset: Any, records: np.ndarray, *, views: int
+  restored: restore.Restored,
+  dataset: Any,
+  records: np.ndarray,
+  step: predictions.Step,
+  *,
+  views: int,
+  condition: conditions.Condition,
 ) -> table.Predictions:
   """Predicts records of a dataset, with a progress bar.
 
@@ -213,7 +260,7 @@ def predict(
     total=len(looks), unit='view', desc='predicting', disable=None
   ) as bar:
     found = predictions.predict_records(
-      predictions.make_predict_step(restored.model, restored.mesh),
+      step,
       restored.variables,
       dataset,
       records,
@@ -226,6 +273,7 @@ def predict(
       every=every,
       workers=section.get('workers', 0),
       progress=bar.update,
+      change=condition.apply if condition.name else None,
     )
   return make_rows(found, dataset, space.names, restored.tasks)
 

@@ -83,6 +83,39 @@ class Predictions:
     )
 
 
+def join(tables: Sequence[Predictions]) -> Predictions:
+  """The rows of several tables, one after another.
+
+  Raises:
+    AvemoError: they are of other classes or tasks.
+  """
+  first = tables[0]
+  for other in tables:
+    if other.classes != first.classes or set(other.values) != set(first.values):
+      raise errors.AvemoError(
+        f'predictions of {", ".join(first.classes)} and of '
+        f'{", ".join(other.classes)} cannot be pooled: other classes or tasks'
+      )
+  together = lambda name: [row for t in tables for row in getattr(t, name)]
+  stack = lambda name: np.concatenate([getattr(t, name) for t in tables])
+  by_task = lambda name: {
+    task: np.concatenate([getattr(t, name)[task] for t in tables])
+    for task in first.values
+  }
+  return Predictions(
+    classes=first.classes,
+    clip_id=together('clip_id'),
+    segment=stack('segment'),
+    speaker=together('speaker'),
+    label=together('label'),
+    probabilities=stack('probabilities'),
+    frame=None if first.frame is None else stack('frame'),
+    corpus=None if first.corpus is None else together('corpus'),
+    values=by_task('values'),
+    truth=by_task('truth'),
+  )
+
+
 def write(path: str | os.PathLike, predictions: Predictions) -> pathlib.Path:
   """Writes the table whole or not at all.
 

@@ -49,14 +49,8 @@ def bootstrap(
   num_speakers = len(sums)
   if num_speakers < min_speakers:
     return None
-  # How often each speaker is drawn, instead of who: one product then sums
-  # all resamples.
-  rng = np.random.default_rng(seed)
-  times = rng.multinomial(
-    num_speakers, np.full(num_speakers, 1 / num_speakers), num_resamples
-  )
-  resampled = times.astype(np.float64) @ sums.reshape(num_speakers, -1)
-  resampled = resampled.reshape(num_resamples, *sums.shape[1:])
+  times = draw_speakers(num_speakers, num_resamples, seed)
+  resampled = resample(sums, times)
   ends = (1 - level) / 2, (1 + level) / 2
   intervals = {}
   for name, statistic in statistics.items():
@@ -65,6 +59,21 @@ def bootstrap(
     low, high = np.quantile(values, ends) if values.size else (np.nan, np.nan)
     intervals[name] = Interval(float(low), float(high))
   return intervals
+
+
+def draw_speakers(
+  num_speakers: int, num_resamples: int, seed: int
+) -> np.ndarray:
+  """How often each resample draws each speaker, int [R, S]."""
+  rng = np.random.default_rng(seed)
+  shares = np.full(num_speakers, 1 / num_speakers)
+  return rng.multinomial(num_speakers, shares, num_resamples)
+
+
+def resample(sums: np.ndarray, times: np.ndarray) -> np.ndarray:
+  """Sums of all resamples [R, ...] by one product, from those by speaker."""
+  flat = times.astype(np.float64) @ sums.reshape(len(sums), -1)
+  return flat.reshape(len(times), *sums.shape[1:])
 
 
 def _group(

@@ -23,6 +23,7 @@ from avemo.train import about, settings
 from avemo.train import control as control_lib
 from avemo.train import feed as feed_lib
 from avemo.train import run as run_lib
+from avemo.train import spent as spent_lib
 from avemo.train import state as state_lib
 from avemo.train.state import TrainState
 
@@ -33,6 +34,7 @@ def train(
   *,
   dataset: Any | None = None,
   after_step: Callable[[int], None] | None = None,
+  after_evaluation: Callable[[run_lib.Run, int, Any], None] | None = None,
 ) -> dict[str, Any]:
   """Trains, or resumes from the latest checkpoint of the workdir.
 
@@ -42,9 +44,11 @@ def train(
   Args:
     config: a ConfigDict or a nested dict.
     workdir: gets `config.json`, `environment.json`, `labels.json`,
-      `metrics.jsonl` and `checkpoints/`.
+      `metrics.jsonl`, `cost.json` and `checkpoints/`.
     dataset: open already; None opens the one that the config names.
     after_step: called with the number of finished steps after each.
+    after_evaluation: called with the run, the number of finished steps and
+      the variables that were evaluated.
 
   Returns:
     `stopped` ('end', 'early' or 'signal'), `step`, `best_step` and `best`
@@ -86,7 +90,14 @@ def train(
       is_first_process=distributed.is_first(),
     )
     stack.callback(writer.close)
-    looped = Loop(run, store, writer, after_step or (lambda step: None))
+    looped = Loop(
+      run,
+      store,
+      writer,
+      after_step or (lambda step: None),
+      after_evaluation or (lambda run, step, variables: None),
+      spent_lib.Spent(workdir, run, first_step),
+    )
     return looped.go(state, first_step) | {'workdir': str(workdir)}
 
 
@@ -98,6 +109,8 @@ class Loop:
   store: checkpoint_lib.Checkpoints
   writer: Any
   after_step: Callable[[int], None]
+  after_evaluation: Callable[[run_lib.Run, int, Any], None]
+  spent: spent_lib.Spent
   # Labels by frame of validation records, which are read once.
   read: dict[int, Any] = dataclasses.field(default_factory=dict)
 
@@ -211,6 +224,7 @@ class Loop:
       # After the evaluation, so that the metric travels with the step.
       self.writer.flush()
       self.store.save(step, state_lib.to_items(state), found)
+      self.spent.write(step)
     if stopped == 'signal':
       self.store.wait()
       say(
@@ -249,6 +263,7 @@ class Loop:
       )
       metrics = score(found, feed)
     self._log(step, 'val', metrics)
+    self.after_evaluation(run, step, variables)
     # Of single corpora the file has all, and a line one figure.
     chosen = run.choice.metric.rpartition('/')[2]
     shown = [n for n in metrics if n.partition('/')[2] in ('', chosen)]

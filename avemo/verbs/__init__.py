@@ -7,13 +7,16 @@ function. `TAKES_CONFIG` marks a verb whose `--config.a.b=v` are the config's.
 
 from avemo.verbs import (
   abaw,
+  collect,
   convert,
+  cross_validate,
   demo,
   evaluate,
   predict,
   prepare,
   protocols,
   simulate,
+  sweep,
   train,
 )
 
@@ -24,6 +27,9 @@ VERBS = {
   'convert': convert,
   'train': train,
   'evaluate': evaluate,
+  'cross-validate': cross_validate,
+  'sweep': sweep,
+  'collect': collect,
   'predict': predict,
   'abaw': abaw,
   'demo': demo,

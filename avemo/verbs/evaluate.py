@@ -41,12 +41,30 @@ def add_arguments(verb) -> None:
     metavar='DIR',
     help="where datasets are, when not the training run's",
   )
+  verb.add_argument(
+    '--without',
+    choices=('video', 'audio'),
+    help='take that modality for missing',
+  )
+  verb.add_argument(
+    '--snr',
+    type=float,
+    metavar='DB',
+    help='add noise to the sound at this signal-to-noise ratio',
+  )
+  verb.add_argument(
+    '--noise',
+    choices=('white', 'pink'),
+    default='white',
+    help='kind of that noise',
+  )
 
 
 def run(args) -> None:
-  from avemo.evaluate import checks
+  from avemo.evaluate import checks, conditions
 
   checks.check_workdir(args.workdir)
+  condition = conditions.Condition(args.without, args.snr, args.noise)
 
   from avemo.evaluate import run
 
@@ -59,4 +77,5 @@ def run(args) -> None:
     fold=args.fold,
     views=args.views,
     data_dir=args.data_dir,
+    condition=condition,
   )

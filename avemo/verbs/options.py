@@ -30,3 +30,48 @@ def add_workers(verb) -> None:
     metavar='N',
     help='processes; the result does not depend on their number',
   )
+
+
+def add_config(verb) -> None:
+  verb.add_argument(
+    '--config',
+    required=True,
+    metavar='FILE[:arg]',
+    help='a file with get_config(), see configs/',
+  )
+
+
+def add_conditions(verb) -> None:
+  verb.add_argument(
+    '--without',
+    type=parser_lib.words,
+    default=[],
+    metavar='MODALITY,…',
+    help='score the test clips without video, or without audio, as well',
+  )
+  verb.add_argument(
+    '--snr',
+    type=parser_lib.numbers,
+    default=[],
+    metavar='DB,…',
+    help='and with white noise on the sound at these signal-to-noise ratios',
+  )
+
+
+def read_conditions(args) -> list:
+  """What `add_conditions` has asked for."""
+  from avemo.evaluate import conditions
+
+  return [
+    *(conditions.Condition(without=word) for word in args.without),
+    *(conditions.Condition(snr=snr) for snr in args.snr),
+  ]
+
+
+def write_conditions(args) -> list[str]:
+  """The words that give another process the same conditions."""
+  found = [f'--without={",".join(args.without)}'] if args.without else []
+  if args.snr:
+    # In one word, for a number may begin with a dash.
+    found.append(f'--snr={",".join(f"{snr:g}" for snr in args.snr)}')
+  return found

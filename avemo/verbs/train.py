@@ -2,18 +2,15 @@
 
 import pathlib
 
+from avemo.verbs import options
+
 SUMMARY = 'train a config, or resume it where its workdir stands'
 EPILOG = 'Any field of the config can be set: --config.optim.lr=1e-4'
 TAKES_CONFIG = True
 
 
 def add_arguments(verb) -> None:
-  verb.add_argument(
-    '--config',
-    required=True,
-    metavar='FILE[:arg]',
-    help='a file with get_config(), see configs/',
-  )
+  options.add_config(verb)
   verb.add_argument(
     '--workdir',
     type=pathlib.Path,

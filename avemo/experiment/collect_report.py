@@ -1,0 +1,221 @@
+"""The collected table as text and as a page."""
+
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from avemo.evaluate import page, plots
+from avemo.experiment.systems import System
+from avemo.metrics import intervals
+
+
+def summarize(
+  rows: Sequence[Mapping[str, Any]],
+  systems: Sequence[System],
+  about: Mapping[str, Any],
+) -> str:
+  """The table as lines of text, and what is not in it."""
+  columns, cells = list_cells(rows, about)
+  widths = [
+    max(len(row[place]) for row in [columns, *cells])
+    for place in range(len(columns))
+  ]
+  lines = [
+    '  '.join(
+      cell.ljust(width) if place == 0 else cell.rjust(width)
+      for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+    ).rstrip()
+    for row in [columns, *cells]
+  ]
+  return '\n'.join([*lines, *list_notes(rows, systems, about)])
+
+
+def list_cells(
+  rows: Sequence[Mapping[str, Any]], about: Mapping[str, Any]
+) -> tuple[list[str], list[list[str]]]:
+  """Names of columns and cells, both as shown."""
+  names = dict.fromkeys(name for row in rows for name in row)
+  validation = [name for name in names if name.startswith('val/')]
+  columns = ['system', 'seeds', *validation, *about['metrics']]
+  columns += ['seconds', 'parameters', 'GMACs', 'peak MiB', 'ms an example']
+  compared = about['against'] and any(
+    row.get('difference') is not None for row in rows
+  )
+  if compared:
+    columns += [f'{about["metric"]} difference', '95 %', 'p (Holm)']
+  cells = []
+  for row in rows:
+    mark = ' *' if row['chosen_by_validation'] else ''
+    line = [row['system'] + mark, str(row['seeds'])]
+    line += [show(row.get(name), '.3f') for name in validation]
+    for name in about['metrics']:
+      sd = row.get(f'{name}_sd')
+      mean = show(row[name], '.3f')
+      line.append(mean if sd is None else f'{mean} ± {sd:.3f}')
+    line += [
+      show(row['training_seconds'], '.0f'),
+      show(row['parameters'], ',.0f'),
+      show(row['gmacs'], '.3g'),
+      show(row['peak_memory'], '.0f', 2**-20),
+      show(row['inference_seconds'], '.3g', 1e3),
+    ]
+    if compared:
+      line.append(show(row['difference'], '+.3f'))
+      ends = [show(row[f'difference_{e}'], '+.3f') for e in ('low', 'high')]
+      line += [' to '.join(filter(None, ends)), show(row['p_holm'], '.3f')]
+    cells.append(line)
+  return columns, cells
+
+
+def show(value: float | None, form: str, factor: float = 1.0) -> str:
+  return '' if value is None else format(value * factor, form)
+
+
+def list_notes(
+  rows: Sequence[Mapping[str, Any]],
+  systems: Sequence[System],
+  about: Mapping[str, Any],
+) -> list[str]:
+  """What must be known beside the table."""
+  notes = []
+  chosen = [row for row in rows if row['chosen_by_validation']]
+  if chosen:
+    notes.append(
+      f'* {chosen[0]["system"]} is chosen by validation clips '
+      f'({chosen[0]["chosen_by_validation"]}); every score is of test clips, '
+      'by the checkpoint that validation clips chose'
+    )
+  else:
+    notes.append(
+      'no system is chosen: not all have a score on validation clips by one '
+      'metric'
+    )
+  if any(row.get('difference') is not None for row in rows):
+    notes.append(
+      f'differences are from {about["against"]}, paired over the same '
+      f'speakers, {intervals.NUM_RESAMPLES} resamples; p is two-sided, by Holm '
+      'for all of them'
+    )
+  elif about['against'] and len(systems) > 1:
+    notes.append(
+      'no differences: systems were scored on different clips, or on fewer '
+      f'than {intervals.MIN_SPEAKERS} speakers'
+    )
+  for system in systems:
+    notes += [f'missing: {name}' for name in system.missing]
+    notes += [f'failed: {n}: {why}' for n, why in system.failed.items()]
+  return notes
+
+
+def write(
+  folder: pathlib.Path,
+  rows: Sequence[Mapping[str, Any]],
+  systems: Sequence[System],
+  about: Mapping[str, Any],
+) -> None:
+  """Writes `report.html`."""
+  columns, cells = list_cells(rows, about)
+  sections = [
+    page.Section(
+      'Systems',
+      text=list_notes(rows, systems, about),
+      table=page.Table(columns, cells),
+      figures=plot_scores(rows, about),
+    ),
+    *show_settings(rows),
+    *show_conditions(rows, systems, about),
+  ]
+  page.write_page(
+    folder / 'report.html',
+    f'Collected: {folder.resolve().name}',
+    sections,
+    lead=f'{len(systems)} systems, {sum(len(s.runs) for s in systems)} '
+    'trainings',
+  )
+
+
+def plot_scores(
+  rows: Sequence[Mapping[str, Any]], about: Mapping[str, Any]
+) -> list[page.Figure]:
+  """Differences with their intervals, and scores over what they cost."""
+  figures, metric = [], about['metric']
+  compared = {
+    row['system']: tuple(
+      row[name] for name in ('difference_low', 'difference', 'difference_high')
+    )
+    for row in rows
+    if row.get('difference') is not None
+  }
+  if compared:
+    text = f'difference in {metric} from {about["against"]}'
+    png = plots.plot_intervals(compared, xlabel=text)
+    figures.append(page.Figure(png, f'{text}, 95 % by speaker'))
+  for cost, name in (('training_seconds', 'seconds of training'),
+                     ('gmacs', 'GMACs of an example')):  # fmt: skip
+    points = {
+      row['system']: (row[cost], row[metric])
+      for row in rows
+      if metric and row.get(cost) and row.get(metric) is not None
+    }
+    if len(points) > 1:
+      png = plots.plot_points(points, xlabel=name, ylabel=metric)
+      figures.append(page.Figure(png, f'{metric} by {name}'))
+  return figures
+
+
+def show_settings(rows: Sequence[Mapping[str, Any]]) -> list[page.Section]:
+  """What each system is made of."""
+  keys = list(dict.fromkeys(k for r in rows for k in r if k[:4] == 'set '))
+  if not keys:
+    return []
+  names = [key.removeprefix('set ') for key in keys]
+  cells = [
+    [row['system'], *(str(row.get(key, '')) for key in keys)] for row in rows
+  ]
+  table = page.Table(['system', *names], cells)
+  return [page.Section('What was set', table=table)]
+
+
+def show_conditions(
+  rows: Sequence[Mapping[str, Any]],
+  systems: Sequence[System],
+  about: Mapping[str, Any],
+) -> list[page.Section]:
+  """The metric under worse conditions, where there are any."""
+  metric = about['metric']
+  known: dict[str, Mapping[str, Any]] = {}
+  for system in systems:
+    for run in system.runs:
+      known |= dict(run.conditions)
+  first = about['metrics'][:1]
+  if not known or [metric] != first:
+    return []
+  # The noisiest last.
+  order = lambda name: (-known[name].get('snr', float('inf')), name)
+  names = sorted(known, key=order)
+  cells = [
+    [row['system'], show(row[metric], '.3f')]
+    + [show(row.get(f'{metric} {name}'), '.3f') for name in names]
+    for row in rows
+  ]
+  noisy = [n for n in names if 'snr' in known[n] and 'without' not in known[n]]
+  lines = {}
+  for row in rows:
+    points = [
+      (known[name]['snr'], row[f'{metric} {name}'])
+      for name in noisy
+      if row.get(f'{metric} {name}') is not None
+    ]
+    if len(points) > 1:
+      lines[row['system']] = tuple(zip(*sorted(points), strict=True))
+  figures = []
+  if lines:
+    png = plots.plot_lines(lines, xlabel='SNR, dB', ylabel=metric)
+    figures.append(page.Figure(png, f'{metric} by noise on the sound'))
+  return [
+    page.Section(
+      f'{metric} under worse conditions',
+      table=page.Table(['system', 'as they are', *names], cells),
+      figures=figures,
+    )
+  ]

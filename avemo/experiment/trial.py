@@ -1,0 +1,113 @@
+"""One training and its scores: what cross-validation and grids repeat."""
+
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from avemo import errors, models
+from avemo.data.clips import MODALITIES
+from avemo.evaluate import conditions as conditions_lib
+from avemo.evaluate import cost, page, report, restore, run
+from avemo.experiment import best_on_test
+from avemo.train import loop, settings
+
+# Written last: where it stands, the trial is whole.
+RESULT_FILE = 'result.json'
+
+
+def run_trial(
+  config: Mapping[str, Any],
+  workdir: pathlib.Path,
+  *,
+  splits: Sequence[str] = ('test',),
+  data: str | None = None,
+  conditions: Sequence[conditions_lib.Condition] = (),
+  watch: bool = False,
+) -> dict[str, Any]:
+  """Trains, or goes on, and scores what was chosen on validation clips.
+
+  A trial that is whole is left as it is, but for scores that it lacks.
+
+  Args:
+    config: a nested dict.
+    workdir: of the training run; gets `result.json` beside.
+    splits: to score.
+    data: of a mixture, the corpus to score on.
+    conditions: under which test clips are scored as well.
+    watch: also find the checkpoint that would be chosen on test clips.
+
+  Returns:
+    What `result.json` holds: `config`, how training ended, by split the main
+    `scores`, and by condition those under it; `best_on_test` where watched.
+
+  Raises:
+    AvemoError: as training and evaluation do.
+    SystemExit: training was asked to stop, and has saved.
+  """
+  config = json.loads(json.dumps(config))
+  result = read_result(workdir, config)
+  is_new = result is None
+  if is_new:
+    watcher = best_on_test.Watcher(workdir, data) if watch else None
+    summary = loop.train(config, workdir, after_evaluation=watcher)
+    if summary['stopped'] == 'signal':
+      raise SystemExit(143)
+    names = ('stopped', 'step', 'best_step', 'metric', 'best')
+    result = {'config': config, 'scores': {}, 'conditions': {}, 'left_out': []}
+    result |= {name: summary[name] for name in names}
+    if watcher:
+      result['best_on_test'] = watcher.finish()
+  if models.has_own_loss(restore.find_model(config['model'])):
+    splits, result['left_out'] = (), [one.name for one in conditions]
+  cleans = [(split, None) for split in splits if split not in result['scores']]
+  seen = {*result['conditions'], *result['left_out']}
+  others = [('test', one) for one in conditions if one.name not in seen]
+  if not (is_new or cleans or others):
+    return result
+  for split, condition in cleans + others:
+    if condition and not fits(config, condition):
+      result['left_out'].append(condition.name)
+      continue
+    metrics = run.evaluate(workdir, split=split, data=data, condition=condition)
+    scores = pick_scores(metrics)
+    if condition:
+      result['conditions'][condition.name] = condition.describe() | scores
+    else:
+      result['scores'][split] = scores
+  result['cost'] = cost.read(workdir)
+  text = json.dumps(result, indent=1) + '\n'
+  page.write_text(workdir / RESULT_FILE, text)
+  return result
+
+
+def fits(
+  config: Mapping[str, Any], condition: conditions_lib.Condition
+) -> bool:
+  """Whether a condition means anything to a config's model; says why not."""
+  try:
+    condition.check(tuple(config['model'].get('use') or MODALITIES))
+  except errors.AvemoError as error:
+    print(f'{condition.name}: left out, {error}')
+    return False
+  return True
+
+
+def read_result(
+  workdir: pathlib.Path, config: Mapping[str, Any]
+) -> dict[str, Any] | None:
+  """What an earlier call has left of the same training; None without."""
+  path = workdir / RESULT_FILE
+  if not path.is_file():
+    return None
+  result = restore.read_json(path)
+  old = result.get('config', {})
+  if old.get('steps') != config['steps']:
+    return None
+  return None if settings.find_differences(old, config) else result
+
+
+def pick_scores(metrics: Mapping[str, Any]) -> dict[str, Any]:
+  """The main figures of `metrics.json`."""
+  names = (*report.MAIN, 'num_examples')
+  return {n: metrics[n] for n in names if metrics.get(n) is not None}

@@ -1,0 +1,232 @@
+"""A small grid, run, broken, resumed and collected."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import small_grid
+import small_run
+
+from avemo import cli
+from avemo.evaluate import table
+from avemo.experiment import collect
+
+# The second fails when its model is made.
+GRID = "[{'seed': 0}, {'seed': 0, 'model.audio.name': 'vggis'}]"
+GOOD, BAD = 'seed=0', 'audio.name=vggis_seed=0'
+
+
+@pytest.fixture(scope='module', autouse=True)
+def compile_once(tmp_path_factory):
+  with small_grid.cached_compilation(tmp_path_factory.mktemp('cache')):
+    yield
+
+
+def make_words(config, workdir):
+  return ['sweep', f'--config={config}', f'--workdir={workdir}']
+
+
+@pytest.fixture(scope='module')
+def workdir(tmp_path_factory, tiny_crema_d_dataset):
+  folder = tmp_path_factory.mktemp('sweep')
+  config = small_grid.write_config(folder, tiny_crema_d_dataset, GRID)
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setenv('PYTHONPATH', small_run.make_environment()['PYTHONPATH'])
+    with pytest.raises(SystemExit) as stop:
+      cli.main([*make_words(config, folder / 'runs'), '--parallel=2'])
+  assert stop.value.code == 1
+  return folder / 'runs'
+
+
+def test_a_trial_that_fails_stops_no_other(workdir):
+  result = json.loads((workdir / GOOD / 'result.json').read_text())
+  assert result['metric'] == 'val/uar' and result['stopped'] == 'end'
+  for split in ('val', 'test'):
+    metrics = json.loads(
+      (workdir / GOOD / f'eval/{split}/metrics.json').read_text()
+    )
+    assert metrics['uar'] == result['scores'][split]['uar']
+    assert metrics['checkpoint'] == result['best_step']
+  assert result['cost']['training_seconds'] > 0
+  failed = json.loads((workdir / BAD / 'failed.json').read_text())
+  assert 'vggis' in failed['error'] and 'vggish' in failed['error']
+  assert not (workdir / BAD / 'result.json').exists()
+  assert 'avemo: ' in (workdir / BAD / 'log.txt').read_text()
+
+
+def test_collect_lists_what_failed(workdir, capsys):
+  cli.main(['collect', str(workdir)])
+  out = capsys.readouterr().out
+  assert f'failed: {BAD}' in out and 'chosen by validation' in out
+  with (workdir / 'table.csv').open() as file:
+    good, bad = csv.DictReader(file)
+  assert good['seeds'] == '1' and float(good['parameters']) > 50
+  assert good['chosen_by_validation'] == 'val/uar'
+  assert float(good['gmacs']) > 0 and float(good['inference_seconds']) > 0
+  assert bad['seeds'] == '0' and 'vggis' in bad['failed']
+  assert bad['model.audio.name'] == 'vggis' and bad['uar'] == ''
+  page = (workdir / 'report.html').read_text()
+  assert BAD in page and 'chosen by validation' in page
+
+
+def test_whole_trials_are_left_and_other_sweeps_refused(workdir, capsys):
+  config = workdir.parent / 'small.py'
+  before = (workdir / GOOD / 'result.json').stat().st_mtime_ns
+  text = config.read_text()
+  config.write_text(text[: text.index('def get_sweep')]
+                    + f'def get_sweep():\n  return {GRID}[:1]\n')  # fmt: skip
+  cli.main(make_words(config, workdir))
+  assert '1 whole already' in capsys.readouterr().out
+  with pytest.raises(SystemExit):
+    cli.main([*make_words(config, workdir), '--config.optim.lr=0.5'])
+  assert 'another sweep' in capsys.readouterr().err
+  (workdir.parent / 'mine').mkdir()
+  (workdir.parent / 'mine/file').write_text('mine')
+  with pytest.raises(SystemExit):
+    cli.main(make_words(config, workdir.parent / 'mine'))
+  assert 'something else than a sweep' in capsys.readouterr().err
+  assert (workdir / GOOD / 'result.json').stat().st_mtime_ns == before
+  config.write_text(text)
+
+
+@pytest.mark.slow
+def test_killed_it_goes_on_where_it_stood(tmp_path, tiny_crema_d_dataset):
+  config = small_grid.write_config(
+    tmp_path, tiny_crema_d_dataset, "[{'seed': s} for s in (0, 1)]"
+  )
+  words = make_words(config, tmp_path / 'runs')
+  environment = small_run.make_environment()
+  command = [sys.executable, '-m', 'avemo', *words]
+  process = subprocess.Popen(command, env=environment)
+  half = tmp_path / 'runs/seed=1/config.json'
+  deadline = time.monotonic() + 250
+  while not half.is_file():
+    assert process.poll() is None and time.monotonic() < deadline
+    time.sleep(0.02)
+  os.kill(process.pid, signal.SIGKILL)
+  process.wait()
+  whole = tmp_path / 'runs/seed=0/result.json'
+  before = whole.stat().st_mtime_ns
+  # At once: what the killed one had started ends by itself, and is waited for.
+  done = subprocess.run(command, env=environment, check=False)
+  assert done.returncode == 0
+  assert whole.stat().st_mtime_ns == before
+  rows = collect.collect(tmp_path / 'runs')
+  assert [row['seeds'] for row in rows] == [2]
+
+
+# ------------------------------------------------------- tables made by hand
+
+
+def write_run(folder, seed, right, val, speakers=12, overrides=None):
+  """A trial as a sweep leaves it, right on a share of its clips."""
+  rng = np.random.default_rng([seed, round(100 * right)])
+  truth = np.tile(np.arange(3), speakers * 4)
+  said = np.where(rng.random(len(truth)) < right, truth, (truth + 1) % 3)
+  names = ('anger', 'fear', 'joy')
+  size = len(truth)
+  found = table.Predictions(
+    classes=names,
+    clip_id=[f'c{n}' for n in range(size)],
+    segment=np.zeros(size, int),
+    speaker=[f's{n // 12}' for n in range(size)],
+    label=[names[n] for n in truth],
+    probabilities=np.eye(3)[said],
+  )
+  table.write(folder / 'eval/test/predictions.csv', found)
+  uar = float(np.mean([(said == truth)[truth == c].mean() for c in range(3)]))
+  config = {'seed': seed, 'steps': 5}
+  noisy = {'snr': 5.0, 'noise': 'white', 'uar': uar / 2}
+  result = {
+    'config': config,
+    'metric': 'val/uar',
+    'best': val,
+    'scores': {'test': {'uar': uar, 'war': uar, 'num_examples': size}},
+    'conditions': {'snr-5db': noisy},
+    'cost': {'training_seconds': 10.0 + seed, 'parameters': 7, 'gmacs': 0.5},
+  }
+  (folder / 'result.json').write_text(json.dumps(result))
+  (folder / 'eval/test/metrics.json').write_text('{"cost": {}}')
+  return {'overrides': (overrides or {}) | {'seed': seed}, 'config': config}
+
+
+@pytest.fixture
+def made(tmp_path):
+  """Three systems with two seeds each, and a seed that is missing."""
+  trials = {}
+  for kind, right, val in (('a', 0.5, 0.9), ('b', 0.8, 0.6), ('c', 0.52, 0.5)):
+    for seed in (0, 1):
+      name = f'fusion.kind={kind}_seed={seed}'
+      trials[name] = write_run(
+        tmp_path / name, seed, right, val,
+        overrides={'model.fusion.kind': kind},
+      )  # fmt: skip
+  trials['fusion.kind=c_seed=2'] = {
+    'overrides': {'model.fusion.kind': 'c', 'seed': 2},
+    'config': {'seed': 2, 'steps': 5},
+  }
+  (tmp_path / 'sweep.json').write_text(json.dumps({'trials': trials}))
+  return tmp_path
+
+
+def test_the_table_says_who_is_better_by_how_much(made, capsys):
+  rows = {row['system'][-1]: row for row in collect.collect(made)}
+  # Chosen on validation clips, although others are better on the test.
+  assert rows['a']['chosen_by_validation'] == 'val/uar'
+  assert not rows['b']['chosen_by_validation']
+  for kind, row in rows.items():
+    scores = [
+      json.loads(
+        (made / f'fusion.kind={kind}_seed={seed}/result.json').read_text()
+      )['scores']['test']['uar']
+      for seed in (0, 1)
+    ]
+    assert row['uar'] == pytest.approx(np.mean(scores))
+    assert row['uar_sd'] == pytest.approx(np.std(scores, ddof=1))
+    assert row['uar snr-5db'] == pytest.approx(row['uar'] / 2)
+    assert row['training_seconds'] == 10.5
+  assert rows['b']['difference'] == pytest.approx(
+    rows['b']['uar'] - rows['a']['uar']
+  )
+  assert rows['b']['difference_low'] > 0.1
+  assert rows['b']['p_holm'] == pytest.approx(2 * rows['b']['p'])
+  assert rows['b']['p_holm'] < 0.05
+  assert rows['c']['difference_low'] < 0 < rows['c']['difference_high']
+  assert rows['a']['difference'] is None
+  assert rows['c']['missing'] == 'fusion.kind=c_seed=2'
+  out = capsys.readouterr().out
+  assert 'missing: fusion.kind=c_seed=2' in out and '±' in out
+  page = (made / 'report.html').read_text()
+  for word in ('worse conditions', 'Holm', 'model.fusion.kind'):
+    assert word in page
+
+
+def test_a_baseline_and_a_metric_may_be_named(made, capsys):
+  rows = collect.collect(made, baseline='fusion.kind=b', metric='war')
+  assert [row['difference'] is None for row in rows] == [False, True, False]
+  for option, value, near in (
+    ('baseline', 'fusion.kind=bb', 'fusion.kind=b'),
+    ('metric', 'wra', 'war'),
+  ):
+    with pytest.raises(SystemExit):
+      cli.main(['collect', str(made), f'--{option}={value}'])
+    assert f'did you mean {near!r}' in capsys.readouterr().err
+
+
+def test_other_clips_are_not_compared(made):
+  write_run(made / 'fusion.kind=b_seed=0', 0, 0.8, 0.6, speakers=13)
+  rows = collect.collect(made)
+  assert rows[1]['difference'] is None and rows[2]['difference'] is not None
+
+
+def test_a_folder_without_anything_is_refused(tmp_path, capsys):
+  for folder in (tmp_path, tmp_path / 'none'):
+    with pytest.raises(SystemExit):
+      cli.main(['collect', str(folder)])
+    assert str(folder) in capsys.readouterr().err
