@@ -254,6 +254,13 @@ def build_parser() -> argparse.ArgumentParser:
     metavar='DIR',
     help='the folder of the run, which goes on where it stands',
   )
+  verb.add_argument(
+    '--processes',
+    type=parser_lib.positive_int,
+    metavar='N',
+    help='train in N processes on this machine, which share its GPUs; what '
+    'each says is in WORKDIR/logs',
+  )
 
   verb = add('evaluate', 'score a checkpoint')
   verb.add_argument(

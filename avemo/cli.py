@@ -97,11 +97,19 @@ def run_train(args) -> None:
 
   checks.check_config(config, args.workdir)
 
+  from avemo.runtime import launcher, preemption
+
+  if args.processes:
+    command = [sys.executable, '-m', 'avemo', 'train', *args.config_flags]
+    command += ['--workdir', str(args.workdir)]
+    command += ['--debug'] if args.debug else []
+    raise SystemExit(launcher.launch(command, args.workdir, args.processes))
+
   from avemo.train import loop
 
   summary = loop.train(config, args.workdir)
   if summary.get('stopped') == 'signal':
-    raise SystemExit(143)
+    raise SystemExit(preemption.EXIT_STATUS)
 
 
 def run_evaluate(args) -> None:
@@ -269,4 +277,8 @@ def stop(message: str, debug: bool, status: int = 1) -> None:
   if debug:
     traceback.print_exc()
   print(f'avemo: {" ".join(message.split())}', file=sys.stderr)
+  if 'jax' in sys.modules:
+    from avemo.runtime import distributed
+
+    distributed.fail(status)
   raise SystemExit(status)
