@@ -1,7 +1,9 @@
 """The verb `train`: its arguments and what it calls."""
 
 import pathlib
+import sys
 
+from avemo import parser as parser_lib
 from avemo.verbs import options
 
 SUMMARY = 'train a config, or resume it where its workdir stands'
@@ -18,6 +20,13 @@ def add_arguments(verb) -> None:
     metavar='DIR',
     help='the folder of the run, which goes on where it stands',
   )
+  verb.add_argument(
+    '--processes',
+    type=parser_lib.positive_int,
+    metavar='N',
+    help='train in N processes on this machine, which share its GPUs; what '
+    'each says is in WORKDIR/logs',
+  )
 
 
 def run(args) -> None:
@@ -30,8 +39,16 @@ def run(args) -> None:
 
   checks.check_config(config, args.workdir)
 
+  from avemo.runtime import launcher, preemption
+
+  if args.processes:
+    command = [sys.executable, '-m', 'avemo', 'train', *args.config_flags]
+    command += ['--workdir', str(args.workdir)]
+    command += ['--debug'] if args.debug else []
+    raise SystemExit(launcher.launch(command, args.workdir, args.processes))
+
   from avemo.train import loop
 
   summary = loop.train(config, args.workdir)
   if summary.get('stopped') == 'signal':
-    raise SystemExit(143)
+    raise SystemExit(preemption.EXIT_STATUS)
