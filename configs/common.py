@@ -70,6 +70,9 @@ def default() -> ml_collections.ConfigDict:
     # Several corpora instead of `name`, `protocol` and `fold`, see mixture.py.
     'mixture': {},
     'label_map': {},
+    # Classes of a dimension instead of emotions, such as
+    # {'dimension': 'valence', 'edges': (2.5, 3.5)}; see dimensions.py.
+    'classes_from': {},
     # Table by which emotions give valence and arousal, such as
     # russell_mehrabian_1977; nothing is ever scored against them.
     'derive': config_dict.placeholder(str),
@@ -78,6 +81,8 @@ def default() -> ml_collections.ConfigDict:
     'shuffle_labels': False,
     'refit': False,
   }
+  # Of seconds, features and pictures, what is measured on training clips.
+  config.measure = ()
   config.augment = {}
   config.model = {
     'name': 'emotion',
@@ -85,7 +90,13 @@ def default() -> ml_collections.ConfigDict:
     'video': {'name': 'videomae', 'variant': 'base'},
     'audio': {'name': 'spectrogram_vit', 'variant': 'base'},
     'features': {},
-    'fusion': {'kind': 'early', 'early': {'join_at': 0}, 'late': {}},
+    'pictures': {},
+    'fusion': {
+      'kind': 'early',
+      'early': {'join_at': 0},
+      'late': {},
+      'concatenation': {},
+    },
     # Of emotion, valence_arousal, dominance and action_units, what is learned.
     'heads': ('emotion',),
     'dropout': 0.0,

@@ -4,6 +4,7 @@ Parameters stand under `video`, `audio`, `fusion` and `head`.
 """
 
 import functools
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,8 +24,8 @@ from avemo.models import (
   fusion,
   heads,
   layers,
+  pictures,
   sections,
-  videomae,
 )
 
 
@@ -42,6 +43,8 @@ class Emotion(nn.Module):
     audio: `name` of the tower, out of `AUDIO_TOWERS`, and its arguments.
     features: options of `audio.features`, which make the spectrogram; none
       for a tower that reads anything else.
+    pictures: options of `pictures.normalize`, as which the video tower reads
+      frames.
     augment: of those augmentations the ones that act on what the audio tower
       reads, which exists only in here, are applied in training (rng
       `dropout`).
@@ -60,6 +63,7 @@ class Emotion(nn.Module):
   video: Any = sections.NO_OPTIONS
   audio: Any = sections.NO_OPTIONS
   features: Any = sections.NO_OPTIONS
+  pictures: Any = sections.NO_OPTIONS
   augment: Any = sections.NO_OPTIONS
   fusion: Any = sections.NO_OPTIONS
   heads: tuple[str, ...] = ('emotion',)
@@ -85,6 +89,9 @@ class Emotion(nn.Module):
     options = audio_features.list_options(self.features)
     layers.check_names('feature option', self.features, options)
     self.features = core.freeze(sections.read_lists(self.features))
+    options = list(inspect.signature(pictures.normalize).parameters)[1:]
+    layers.check_names('picture option', self.pictures, options)
+    self.pictures = core.freeze(sections.read_lists(self.pictures))
     self.augment = core.freeze(augmentation.check(self.augment))
     # One order, whatever the config's, so that parameters have one meaning.
     self.use = tuple(name for name in sections.MODALITIES if name in self.use)
@@ -96,10 +103,12 @@ class Emotion(nn.Module):
     if len(self.use) == 1:
       join = None
     if 'audio' in self.use:
-      sections.check_reads(audio[0], bool(join), self.features, self.augment)
-    if join and not hasattr(video[0], 'embed'):
+      joins = sections.joins_tokens(join)
+      sections.check_reads(audio[0], joins, self.features, self.augment)
+    if sections.joins_tokens(join) and not hasattr(video[0], 'embed'):
       raise errors.AvemoError(
-        'the video tower has no encoder to join in; use fusion.kind=late'
+        'the video tower has no encoder to join in; use fusion.kind=late or '
+        'concatenation'
       )
     if 'feature_mixup' in self.augment and (
       self.use != ('audio',) or sections.find_reading(audio[0]) != 'power'
@@ -108,7 +117,7 @@ class Emotion(nn.Module):
         'augment.feature_mixup blends functionals: it needs model.use=audio '
         'and model.audio.name=functionals; mixup serves all towers'
       )
-    if join:
+    if sections.joins_tokens(join):
       join_at = join[1].get('join_at', 0)
       sections.check_joins(video[1].get('frozen_blocks', 0), join_at)
       audio = sections.shorten(audio, join_at)
@@ -148,7 +157,12 @@ class Emotion(nn.Module):
     if self.fusion is None:
       pooled = self._pool_each(batch, train)
     else:
-      pooled = {'joint': self._pool_joint(batch, present, train)}
+      if getattr(self.fusion, 'joins', 'tokens') == 'features':
+        pooled = self._pool_each(batch, train)
+        joint = self.fusion(pooled, present, train=train)
+      else:
+        joint = self._pool_joint(batch, present, train)
+      pooled = {'joint': joint}
       present = {'joint': jnp.ones_like(present['video'])}
     outputs = self.head(pooled, train=train)
     return fusion.average_outputs(outputs, present)
@@ -160,7 +174,7 @@ class Emotion(nn.Module):
     pooled = {}
     trains = self._find_trained(train)
     if self.video is not None:
-      frames = videomae.normalize(batch['frames'])
+      frames = pictures.normalize(batch['frames'], **self.pictures)
       counts = batch['has_video'] & batch.get('mask', True)
       tokens = self.video(frames, counts, train=trains['video'])
       pooled['video'] = self.video.pool(tokens)
@@ -183,7 +197,7 @@ class Emotion(nn.Module):
     join_at = self.fusion.join_at
     encoder = self.video.encoder
     trains = self._find_trained(train)
-    frames = videomae.normalize(batch['frames'])
+    frames = pictures.normalize(batch['frames'], **self.pictures)
     tokens = {
       'video': encoder(
         self.video.embed(frames), train=trains['video'], stop=join_at

@@ -15,6 +15,7 @@ from avemo import augment as augmentation
 from avemo import errors
 from avemo.models import (
   cnn,
+  cnn3d,
   efficientnet,
   functionals,
   fusion,
@@ -31,6 +32,7 @@ VIDEO_TOWERS = types.MappingProxyType(
   {
     'videomae': videomae.VideoMAE,
     'efficientnet': efficientnet.EfficientNet,
+    'cnn3d': cnn3d.CNN3D,
   }
 )
 AUDIO_TOWERS = types.MappingProxyType(
@@ -43,7 +45,13 @@ AUDIO_TOWERS = types.MappingProxyType(
   }
 )
 # None: each modality has its own logits, and they are averaged.
-FUSIONS = types.MappingProxyType({'early': fusion.Early, 'late': None})
+FUSIONS = types.MappingProxyType(
+  {
+    'early': fusion.Early,
+    'late': None,
+    'concatenation': fusion.Concatenation,
+  }
+)
 
 NO_OPTIONS = core.FrozenDict()
 
@@ -63,7 +71,8 @@ def check_reads(
   name = next(k for k, v in AUDIO_TOWERS.items() if v is tower)
   if joins and not hasattr(tower, 'begin'):
     raise errors.AvemoError(
-      f'the audio tower {name!r} has no tokens to join; use fusion.kind=late'
+      f'the audio tower {name!r} has no tokens to join; use fusion.kind=late '
+      'or concatenation'
     )
   reading = find_reading(tower)
   unused = []
@@ -111,15 +120,25 @@ def read_section(
 def read_fusion(
   section: Mapping[str, Any],
 ) -> tuple[type, dict[str, Any]] | None:
-  """The class that joins tokens and its arguments; None if logits are."""
+  """The class that joins and its arguments; None if logits are averaged."""
   layers.check_names('fusion option', section, ('kind', *FUSIONS))
-  make = layers.choose('fusion', section.get('kind', 'early'), FUSIONS)
-  options = check_options('early', fusion.Early, section.get('early', {}))
-  if section.get('late'):
-    raise errors.AvemoError(
-      f'late fusion has no options, not {", ".join(section["late"])}'
-    )
-  return make and (make, options)
+  kind = section.get('kind', next(iter(FUSIONS)))
+  layers.check_names('fusion', (kind,), FUSIONS)
+  made = {}
+  for name, make in FUSIONS.items():
+    options = section.get(name, {})
+    if make:
+      made[name] = make, check_options(name, make, options)
+    elif options:
+      raise errors.AvemoError(
+        f'{name} fusion has no options, not {", ".join(options)}'
+      )
+  return made.get(kind)
+
+
+def joins_tokens(join: tuple[type, dict[str, Any]] | None) -> bool:
+  """Whether a fusion joins tokens, and not whole towers' features."""
+  return join is not None and getattr(join[0], 'joins', 'tokens') == 'tokens'
 
 
 def check_options(
