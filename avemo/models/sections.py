@@ -14,12 +14,14 @@ from flax import core
 from avemo import augment as augmentation
 from avemo import errors
 from avemo.models import (
+  bottleneck,
   cnn,
   cnn3d,
   efficientnet,
   functionals,
   fusion,
   layers,
+  picture_sequence,
   spectrogram_vit,
   vggish,
   videomae,
@@ -49,6 +51,9 @@ FUSIONS = types.MappingProxyType(
   {
     'early': fusion.Early,
     'late': None,
+    'cross_attention': fusion.CrossAttention,
+    'bottleneck': bottleneck.Bottleneck,
+    'sequence': picture_sequence.PictureSequence,
     'concatenation': fusion.Concatenation,
   }
 )
@@ -87,6 +92,30 @@ def check_reads(
     )
 
 
+def check_pictures(augment: Mapping[str, Any]) -> None:
+  """Raises an AvemoError for augmentations that pictures do not have."""
+  unused = [
+    name
+    for name in augment
+    if name in augmentation.SPECTROGRAM or name in augmentation.POWER
+  ]
+  if unused:
+    raise errors.AvemoError(
+      f'fusion.kind=sequence draws pictures of the sound itself and has no use '
+      f'for augment.{unused[0]}; leave it out'
+    )
+
+
+def check_finishes(tower: type) -> None:
+  """Raises an AvemoError where the audio tower's blocks cannot go in step."""
+  if not hasattr(tower, 'finish'):
+    name = next(k for k, v in AUDIO_TOWERS.items() if v is tower)
+    raise errors.AvemoError(
+      f'fusion.kind=bottleneck: the audio tower {name!r} has no blocks to run '
+      'in step with the video; use fusion.kind=cross_attention'
+    )
+
+
 def check_joins(frozen_blocks: int, join_at: int) -> None:
   """Raises an AvemoError where frozen blocks would cut the audio tower off."""
   if frozen_blocks > join_at:
@@ -120,25 +149,20 @@ def read_section(
 def read_fusion(
   section: Mapping[str, Any],
 ) -> tuple[type, dict[str, Any]] | None:
-  """The class that joins and its arguments; None if logits are averaged."""
+  """The class that joins modalities and its arguments; None if logits are."""
   layers.check_names('fusion option', section, ('kind', *FUSIONS))
-  kind = section.get('kind', next(iter(FUSIONS)))
-  layers.check_names('fusion', (kind,), FUSIONS)
-  made = {}
-  for name, make in FUSIONS.items():
-    options = section.get(name, {})
-    if make:
-      made[name] = make, check_options(name, make, options)
-    elif options:
-      raise errors.AvemoError(
-        f'{name} fusion has no options, not {", ".join(options)}'
-      )
-  return made.get(kind)
-
-
-def joins_tokens(join: tuple[type, dict[str, Any]] | None) -> bool:
-  """Whether a fusion joins tokens, and not whole towers' features."""
-  return join is not None and getattr(join[0], 'joins', 'tokens') == 'tokens'
+  kind = section.get('kind', 'early')
+  make = layers.choose('fusion', kind, FUSIONS)
+  options = {
+    name: check_options(name, one, section.get(name, {}))
+    for name, one in FUSIONS.items()
+    if one
+  }
+  if section.get('late'):
+    raise errors.AvemoError(
+      f'late fusion has no options, not {", ".join(section["late"])}'
+    )
+  return make and (make, options[kind])
 
 
 def check_options(

@@ -94,8 +94,7 @@ def describe(
 def find_needs(config: Mapping[str, Any]) -> tuple[str, ...]:
   """The modalities that a model's training never took away.
 
-  Towers whose logits are averaged stand alone; tokens or features that are
-  joined do not.
+  Towers whose logits are averaged stand alone; others were joined before.
 
   Args:
     config: of the training run.
