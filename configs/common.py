@@ -71,6 +71,9 @@ def default() -> ml_collections.ConfigDict:
     # Several corpora instead of `name`, `protocol` and `fold`, see mixture.py.
     'mixture': {},
     'label_map': {},
+    # Classes of a dimension instead of emotions, such as
+    # {'dimension': 'valence', 'edges': (2.5, 3.5)}; see dimensions.py.
+    'classes_from': {},
     # Table by which emotions give valence and arousal, such as
     # russell_mehrabian_1977; nothing is ever scored against them.
     'derive': config_dict.placeholder(str),
@@ -79,6 +82,8 @@ def default() -> ml_collections.ConfigDict:
     'shuffle_labels': False,
     'refit': False,
   }
+  # Of seconds, features and pictures, what is measured on training clips.
+  config.measure = ()
   config.augment = {}
   config.model = {
     'name': 'emotion',
@@ -86,11 +91,13 @@ def default() -> ml_collections.ConfigDict:
     'video': {'name': 'videomae', 'variant': 'base'},
     'audio': {'name': 'spectrogram_vit', 'variant': 'base'},
     'features': {},
+    'pictures': {},
     # Each kind has its options under its name, so that a grid can vary it.
     'fusion': {
       'kind': 'early',
       'early': {'join_at': 0},
       'late': {},
+      'concatenation': {},
       'cross_attention': {'depth': 2, 'num_heads': 12},
       'bottleneck': {'tokens': 4, 'join_at': 8},
       'sequence': {

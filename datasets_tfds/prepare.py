@@ -18,7 +18,7 @@ from absl import logging
 from avemo import corpora, errors
 from avemo.data import index, schema
 from avemo.media import faces
-from datasets_tfds import beam, build
+from datasets_tfds import beam, build, records
 
 # What a dataset was prepared from: a file of its own, which names a folder of
 # this machine and is left out where a dataset is given away.
@@ -40,6 +40,7 @@ class Report:
     rows: notes on rows of the user's own table, in quarantine.jsonl too.
     already_prepared: it was there before, and nothing was done.
     left_out: clips that are not in it, for want of usable files.
+    lacking: of these, those that lack one modality of two, by which.
     origin: what it was made from, see `describe_origin`; empty where it is
       not known.
   """
@@ -51,6 +52,7 @@ class Report:
   quarantined: int
   already_prepared: bool = False
   left_out: int = 0
+  lacking: Mapping[str, int] = dataclasses.field(default_factory=dict)
   rows: tuple[str, ...] = ()
   origin: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
@@ -62,7 +64,13 @@ class Report:
       f'  prepared from: {tell_origin(self.origin)}',
     ]
     if self.left_out:
-      lines.append(f'  left out: {self.left_out} clips')
+      text = f'  left out: {self.left_out} clips'
+      if self.lacking:
+        each = (
+          f'{n} for want of its {what}' for what, n in self.lacking.items()
+        )
+        text += f', {", ".join(each)}'
+      lines.append(text)
     if self.rows:
       lines.append(
         f'  labels: {len(self.rows)} rows of no use, or in part; e.g. '
@@ -251,6 +259,17 @@ def read_report(
   )
   present = set(opened.index['clip_id'].tolist())
   repaired = present & {line['clip_id'] for line in lines if line['kept']}
+  lacking = {
+    what: len(
+      {
+        line['clip_id']
+        for line in lines
+        if records.LACKS.format(what) in line['reason']
+      }
+      - present
+    )
+    for what in ('picture', 'sound')
+  }
   origin = read_origin(directory)
   table = pathlib.Path(origin.get('labels', '')).name
   rows = tuple(line['reason'] for line in lines if line['path'] == table)
@@ -263,6 +282,7 @@ def read_report(
     rows=rows,
     already_prepared=already_prepared,
     left_out=len({line['clip_id'] for line in lines} - present - {''}),
+    lacking={what: count for what, count in lacking.items() if count},
     origin=origin,
   )
 

@@ -18,6 +18,9 @@ from avemo.data import schema
 from avemo.media import faces
 from datasets_tfds import parts, pictures, shipped, sounds
 
+# Why a clip that needs both modalities is not in the dataset.
+LACKS = 'left out, for its clip has no usable {}'
+
 
 @dataclasses.dataclass(frozen=True)
 class Options:
@@ -85,7 +88,7 @@ def make_records(
       # Noted on every file of the clip: none of them is in the dataset.
       what = 'picture' if picture is None else 'sound'
       for path in dict.fromkeys((*clip.videos, *clip.audios)):
-        notes.refuse(what, path, f'left out, for its clip has no usable {what}')
+        notes.refuse(what, path, LACKS.format(what))
       sound = picture = None
     labels, notices = parts.add_given(
       own,

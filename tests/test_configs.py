@@ -14,6 +14,13 @@ from configs import sequences
 
 ROOT = pathlib.Path(__file__).parent.parent
 FORMS = {
+  'cnn_fusion_msp_improv': (
+    '',
+    'size=tiny,fold=2',
+    'target=activation,system=audio,size=tiny',
+    'target=valence,system=video',
+  ),
+  'mfcc_cnn_ravdess': ('', 'size=tiny', 'system=audio,fold=1', 'system=video'),
   'mixture': (
     '',
     'corpora=crema_d+aff_wild2,fold=1',

@@ -54,6 +54,7 @@ WITHOUT_JAX = ('corpora', 'media', 'metrics', 'simulate', 'datasets_tfds')
 WITHOUT_JAX_IN_DATA = (
   'anchors',
   'clips',
+  'dimensions',
   'folds',
   'index',
   'labels',

@@ -237,6 +237,23 @@ def test_tokens_for_a_join_carry_their_place_in_time():
   np.testing.assert_allclose(placed - tokens, [table] * 2, atol=1e-5)
 
 
+@pytest.mark.parametrize('training', [False, True])
+def test_bands_that_are_kept_average_to_those_that_are_not(training):
+  spectrogram, lengths = draw(3, 9, 6), np.array([9, 4, 7])
+  plain, kept = cnn.CNN(**SMALL), cnn.CNN(**SMALL, keep_bands=True)
+  variables = init(plain, spectrogram)
+  look = train if training else evaluate
+  found = [look(t, variables, spectrogram, lengths) for t in (plain, kept)]
+  if training:
+    found = [pair[0] for pair in found]
+  (tokens, feature), (own_tokens, own_feature) = found
+  # Two bands are left of six.
+  assert own_tokens.shape == (3, 3, 12) and own_feature.shape == (3, 12)
+  for mean, own in ((tokens, own_tokens), (feature, own_feature)):
+    halves = own.reshape(*mean.shape[:-1], 2, 6)
+    np.testing.assert_allclose(halves.mean(-2), mean, atol=1e-5)
+
+
 @pytest.mark.parametrize('variant', cnn.VARIANTS)
 def test_every_variant_has_its_width(variant):
   tower = cnn.CNN(variant, pooling='statistics')

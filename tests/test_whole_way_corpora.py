@@ -11,6 +11,7 @@ from avemo.data import schema
 from avemo.evaluate import run, table
 from avemo.simulate import cues
 from avemo.train import loop
+from datasets_tfds import prepare
 
 PROTOCOLS = {
   'enterface': 'enterface_maedfer_5fold',
@@ -49,7 +50,7 @@ def test_records_are_the_clips_that_were_simulated(opened):
 
 
 def test_what_is_left_out_is_accounted_for(opened):
-  name, _, _, lines = opened
+  name, _, dataset, lines = opened
   told = {
     line['path'].rpartition('/')[2]: (line['reason'], line['kept'])
     for line in lines
@@ -68,6 +69,11 @@ def test_what_is_left_out_is_accounted_for(opened):
   assert told.keys() == expected.keys()
   for path, (reason, kept) in told.items():
     assert expected[path] in reason and not kept
+  report = prepare.read_report(dataset.directory)
+  lacking = {'picture': 1, 'sound': 1} if name == 'msp_improv' else {}
+  assert report.lacking == lacking and report.left_out >= sum(lacking.values())
+  told = 'left out: 2 clips, 1 for want of its picture, 1 for want of its sound'
+  assert (told in str(report)) == bool(lacking)
 
 
 def test_labels_are_those_of_names_and_ratings(opened):

@@ -15,9 +15,19 @@ from typing import Any
 import jax
 
 from avemo import errors
-from avemo.augment import mixup, modality, pixels, power, sound, spectrogram
+from avemo.augment import (
+  mixup,
+  modality,
+  pixels,
+  power,
+  sound,
+  spectrogram,
+  vocoder,
+)
 
 SOUND = {
+  'pitch_shift': vocoder.pitch_shift,
+  'time_stretch': vocoder.time_stretch,
   'speed': sound.speed,
   'time_shift': sound.time_shift,
   'gain': sound.gain,

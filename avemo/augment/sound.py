@@ -90,18 +90,9 @@ def speed(
   rate = _draw(factor_key, speech, *factor)
   rate = jnp.where(_draw(chosen_key, speech) < probability, rate, 1)
   places = np.arange(speech.shape[-1])
-  # Apart from the whole sample's place, whose size would cost the fraction
-  # its last digits in float32.
-  offset = places * (rate - 1)
-  whole = jnp.floor(offset)
-  fraction = offset - whole
   last = jnp.maximum(speech_length - 1, 0)[:, None]
-  below = jnp.clip(places + whole.astype(jnp.int32), 0, last)
-  above = jnp.minimum(below + 1, last)
-  waveform = to_unit(speech)
-  played = jnp.take_along_axis(waveform, below, -1) * (1 - fraction) + (
-    jnp.take_along_axis(waveform, above, -1) * fraction
-  )
+  played = resample(to_unit(speech), rate, speech.shape[-1], last)
+  whole = jnp.floor(places * (rate - 1))
   # Sample t is heard as long as t * rate falls on the clip.
   inside = (places + whole <= last) & (speech_length[:, None] > 0)
   length = jnp.sum(inside, axis=-1).astype(speech_length.dtype)
@@ -162,3 +153,34 @@ def noise(
   noisy = waveform + scale * jax.random.normal(noise_key, speech.shape)
   noisy = keep_valid(jnp.clip(noisy, -1, 1), speech_length)
   return from_unit(noisy, speech.dtype), speech_length
+
+
+def resample(
+  waveform: jax.Array,
+  rate: jax.Array,
+  num_samples: int,
+  last: jax.Array | None = None,
+) -> jax.Array:
+  """Values at multiples of the rate, by linear interpolation.
+
+  Args:
+    waveform: floats `[B, S]`.
+    rate: samples of the waveform from one value to the next, `[B, 1]`.
+    num_samples: number of values.
+    last: the sample that is repeated from there on, `[B, 1]`; None: the last.
+
+  Returns:
+    `[B, num_samples]`.
+  """
+  last = waveform.shape[-1] - 1 if last is None else last
+  places = np.arange(num_samples)
+  # Apart from the whole sample's place, whose size would cost the fraction
+  # its last digits in float32.
+  offset = places * (rate - 1)
+  whole = jnp.floor(offset)
+  fraction = offset - whole
+  below = jnp.clip(places + whole.astype(jnp.int32), 0, last)
+  above = jnp.minimum(below + 1, last)
+  return jnp.take_along_axis(waveform, below, -1) * (1 - fraction) + (
+    jnp.take_along_axis(waveform, above, -1) * fraction
+  )

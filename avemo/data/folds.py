@@ -6,6 +6,7 @@ import numpy as np
 
 from avemo import errors
 from avemo.corpora import folds, protocols
+from avemo.data import dimensions
 
 SPLITS = ('train', 'val', 'test')
 
@@ -27,6 +28,8 @@ class Split:
 def make_rows(index: dict[str, np.ndarray]) -> list[folds.Row]:
   """One row a clip, from the index's rows, which are one a segment."""
   rows, sounds = {}, {}
+  # Protocols go by the corpus's own emotions, whatever else is learned.
+  own = dimensions.OWN if dimensions.OWN in index else 'emotion'
   # What the corpus's own lists say, for the protocols that go by them.
   official = [n for n in index if n.startswith('official_') or n == 'split']
   for number, (clip_id, speaker, recording, sound, emotion) in enumerate(
@@ -38,7 +41,7 @@ def make_rows(index: dict[str, np.ndarray]) -> list[folds.Row]:
           'speaker',
           'recording',
           'audio_sha256',
-          'emotion',
+          own,
         )
       ),
       strict=True,

@@ -14,7 +14,7 @@ import tqdm
 
 from avemo import errors
 from avemo.corpora import protocols
-from avemo.data import folds, labels, mixture, pipeline, targets
+from avemo.data import dimensions, folds, labels, mixture, pipeline, targets
 from avemo.data import parts as parts_lib
 from avemo.evaluate import (
   conditions,
@@ -73,6 +73,7 @@ def evaluate(
   dataset = parts_lib.open_parts(
     parts, data_dir or restored.config.get('data_dir')
   )
+  dataset = dimensions.classify(dataset, section.get('classes_from'))
   records = parts_lib.find_split(dataset, parts, split)
   about = describe_data(dataset, parts)
   if not len(records):
@@ -112,6 +113,8 @@ def evaluate(
         'views are of clips: films that are labelled by frame were read once'
       )
   metrics['warnings'] = list(dict.fromkeys(metrics['warnings']))
+  if section.get('classes_from'):
+    metrics['classes_from'] = section['classes_from']
   if restored.derived:
     metrics['derived'] = restored.derived
   page.write_text(

@@ -1,4 +1,4 @@
-"""A convolutional tower over log-mel spectrograms, small enough for a CPU."""
+"""A convolutional tower over log-mel or MFCC, small enough for a CPU."""
 
 import types
 from typing import Any
@@ -30,6 +30,9 @@ class CNN(nn.Module):
     variant: a name in `VARIANTS`.
     widths: channels of each block, instead of the variant's.
     pooling: a name in `POOLINGS`: over the valid tokens.
+    keep_bands: whether a token holds what each band came to, side by side,
+      and not their average: a cepstral coefficient, unlike a mel band, means
+      something else than its neighbour.
     momentum: of the running averages of the batch statistics.
     frozen_blocks: number of blocks, from the first, that are not trained and
       keep their running averages.
@@ -39,6 +42,7 @@ class CNN(nn.Module):
   variant: str = 'small'
   widths: tuple[int, ...] | None = None
   pooling: str = 'mean'
+  keep_bands: bool = False
   momentum: float = 0.9
   frozen_blocks: int = 0
   dtype: Any = jnp.float32
@@ -70,7 +74,8 @@ class CNN(nn.Module):
       train: whether to use, and keep, the statistics of the batch.
 
     Returns:
-      Tokens along time, averaged over mel bands, 0 after the clip's end.
+      Tokens along time, 0 after the clip's end. D is the last width, times
+      the bands that are left of M if `keep_bands`.
     """
     batch_size, length, _ = spectrogram.shape
     if num_frames is None:
@@ -83,6 +88,8 @@ class CNN(nn.Module):
       x = block(x, num_frames, mask, train=train and not frozen)
       x = jax.lax.stop_gradient(x) if frozen else x
       num_frames = halve(num_frames)
+    if self.keep_bands:
+      return x.reshape(*x.shape[:2], -1)
     return x.mean(2)
 
   def begin(

@@ -4,6 +4,7 @@ Parameters stand under `video`, `audio`, `fusion` and `head`.
 """
 
 import functools
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,8 +26,8 @@ from avemo.models import (
   heads,
   layers,
   picture_sequence,
+  pictures,
   sections,
-  videomae,
 )
 
 
@@ -44,6 +45,8 @@ class Emotion(nn.Module):
     audio: `name` of the tower, out of `AUDIO_TOWERS`, and its arguments.
     features: options of `audio.features`, which make the spectrogram; none
       for a tower that reads anything else.
+    pictures: options of `pictures.normalize`, as which the video tower reads
+      frames.
     augment: of those augmentations the ones that act on what the audio tower
       reads, which exists only in here, are applied in training (rng
       `dropout`).
@@ -63,6 +66,7 @@ class Emotion(nn.Module):
   video: Any = sections.NO_OPTIONS
   audio: Any = sections.NO_OPTIONS
   features: Any = sections.NO_OPTIONS
+  pictures: Any = sections.NO_OPTIONS
   augment: Any = sections.NO_OPTIONS
   fusion: Any = sections.NO_OPTIONS
   heads: tuple[str, ...] = ('emotion',)
@@ -88,6 +92,9 @@ class Emotion(nn.Module):
     options = audio_features.list_options(self.features)
     layers.check_names('feature option', self.features, options)
     self.features = core.freeze(sections.read_lists(self.features))
+    options = list(inspect.signature(pictures.normalize).parameters)[1:]
+    layers.check_names('picture option', self.pictures, options)
+    self.pictures = core.freeze(sections.read_lists(self.pictures))
     self.augment = core.freeze(augmentation.check(self.augment))
     # One order, whatever the config's, so that parameters have one meaning.
     self.use = tuple(name for name in sections.MODALITIES if name in self.use)
@@ -99,13 +106,15 @@ class Emotion(nn.Module):
     in_pictures = bool(join) and join[0] is picture_sequence.PictureSequence
     if len(self.use) == 1 and not in_pictures:
       join = None
+    joins_tokens = bool(join) and join[0] is not fusion.Concatenation
     if in_pictures:
       sections.check_pictures(self.augment)
     elif 'audio' in self.use:
-      sections.check_reads(audio[0], bool(join), self.features, self.augment)
-    if join and not in_pictures and not hasattr(video[0], 'embed'):
+      sections.check_reads(audio[0], joins_tokens, self.features, self.augment)
+    if joins_tokens and not in_pictures and not hasattr(video[0], 'embed'):
       raise errors.AvemoError(
-        'the video tower has no encoder to join in; use fusion.kind=late'
+        'the video tower has no encoder to join in; use fusion.kind=late or '
+        'concatenation'
       )
     if 'feature_mixup' in self.augment and (
       self.use != ('audio',) or sections.find_reading(audio[0]) != 'power'
@@ -165,6 +174,8 @@ class Emotion(nn.Module):
       pool = self._pool_joint
       if isinstance(self.fusion, fusion.CrossAttention):
         pool = self._pool_crossed
+      elif isinstance(self.fusion, fusion.Concatenation):
+        pool = self._pool_concatenated
       pooled = {'joint': pool(batch, present, train)}
       present = {'joint': jnp.ones_like(present['video'])}
     outputs = self.head(pooled, train=train)
@@ -177,7 +188,7 @@ class Emotion(nn.Module):
     pooled = {}
     trains = self._find_trained(train)
     if self.video is not None:
-      frames = videomae.normalize(batch['frames'])
+      frames = pictures.normalize(batch['frames'], **self.pictures)
       counts = batch['has_video'] & batch.get('mask', True)
       tokens = self.video(frames, counts, train=trains['video'])
       pooled['video'] = self.video.pool(tokens)
@@ -213,6 +224,15 @@ class Emotion(nn.Module):
     tokens = self._begin(batch, train, None)
     return self.fusion(tokens, present, train=train)
 
+  def _pool_concatenated(
+    self,
+    batch: Mapping[str, jax.Array],
+    present: dict[str, jax.Array],
+    train: bool,
+  ) -> jax.Array:
+    """One feature [B, D] from a feature of each tower."""
+    return self.fusion(self._pool_each(batch, train), present, train=train)
+
   def _pool_exchanged(
     self,
     batch: Mapping[str, jax.Array],
@@ -243,7 +263,7 @@ class Emotion(nn.Module):
     counts = functools.reduce(jnp.logical_or, present.values())
     counts &= batch.get('mask', True)
     tokens = self.video(
-      videomae.normalize(frames),
+      pictures.normalize(frames, **self.pictures),
       counts,
       train=self._find_trained(train)['video'],
     )
@@ -254,7 +274,8 @@ class Emotion(nn.Module):
   ) -> dict[str, jax.Array]:
     """Tokens [B, N, width] of both towers after `stop` blocks, or all."""
     trains = self._find_trained(train)
-    frames = self.video.embed(videomae.normalize(batch['frames']))
+    frames = pictures.normalize(batch['frames'], **self.pictures)
+    frames = self.video.embed(frames)
     return {
       'video': self.video.encoder(frames, train=trains['video'], stop=stop),
       'audio': self.audio.begin(

@@ -1,4 +1,4 @@
-"""Where modalities meet: as tokens before or after encoders, or as logits."""
+"""Where modalities meet: as tokens, as one feature each, or as logits."""
 
 from typing import Any
 
@@ -125,6 +125,69 @@ def align(
     x = jnp.where(present[name][:, None, None], x, embed(f'{name}_missing'))
     aligned.append(x + embed(f'{name}_modality'))
   return aligned
+
+
+class Concatenation(nn.Module):
+  """Joins one feature of each modality into one, at the level of models.
+
+  Whatever the towers' widths and scales are, each modality contributes as many
+  values, of mean 0 and variance 1 before a ReLU. The values of a missing
+  modality are learned.
+
+  Attributes:
+    width: values that each modality contributes.
+    hidden: widths of the dense layers after the join, each with a ReLU.
+    dropout: rate after each of these layers but the last, in training (rng
+      `dropout`); the heads have their own.
+    dtype: compute dtype; the feature is float32.
+  """
+
+  width: int = 128
+  hidden: tuple[int, ...] = (128,)
+  dropout: float = 0.0
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(
+    self,
+    features: dict[str, jax.Array],
+    present: dict[str, jax.Array],
+    *,
+    train: bool = False,
+  ) -> jax.Array:
+    """Projects, replaces, concatenates and mixes.
+
+    Args:
+      features: [B, any width] by modality.
+      present: bool [B] by modality.
+      train: whether to drop values.
+
+    Returns:
+      float32 [B, last of `hidden`]; [B, width x modalities] without any.
+    """
+    joined = []
+    for name, x in features.items():
+      x = self._dense(self.width, f'{name}_projection')(x)
+      x = layers.LayerNorm(dtype=self.dtype, name=f'{name}_norm')(x)
+      missing = self.param(
+        f'{name}_missing', layers.initialize_embedding, (self.width,)
+      )
+      x = jnp.where(present[name][:, None], x, missing.astype(self.dtype))
+      joined.append(nn.relu(x))
+    x = jnp.concatenate(joined, axis=-1)
+    for number, width in enumerate(self.hidden):
+      if number:
+        x = nn.Dropout(self.dropout, deterministic=not train)(x)
+      x = nn.relu(self._dense(width, f'dense_{number}')(x))
+    return x.astype(jnp.float32)
+
+  def _dense(self, width: int, name: str) -> nn.Dense:
+    return nn.Dense(
+      width,
+      kernel_init=layers.initialize_kernel,
+      dtype=self.dtype,
+      name=name,
+    )
 
 
 def average_outputs(

@@ -16,6 +16,7 @@ from avemo import errors
 from avemo.models import (
   bottleneck,
   cnn,
+  cnn3d,
   efficientnet,
   functionals,
   fusion,
@@ -33,6 +34,7 @@ VIDEO_TOWERS = types.MappingProxyType(
   {
     'videomae': videomae.VideoMAE,
     'efficientnet': efficientnet.EfficientNet,
+    'cnn3d': cnn3d.CNN3D,
   }
 )
 AUDIO_TOWERS = types.MappingProxyType(
@@ -52,6 +54,7 @@ FUSIONS = types.MappingProxyType(
     'cross_attention': fusion.CrossAttention,
     'bottleneck': bottleneck.Bottleneck,
     'sequence': picture_sequence.PictureSequence,
+    'concatenation': fusion.Concatenation,
   }
 )
 
@@ -73,7 +76,8 @@ def check_reads(
   name = next(k for k, v in AUDIO_TOWERS.items() if v is tower)
   if joins and not hasattr(tower, 'begin'):
     raise errors.AvemoError(
-      f'the audio tower {name!r} has no tokens to join; use fusion.kind=late'
+      f'the audio tower {name!r} has no tokens to join; use fusion.kind=late '
+      'or concatenation'
     )
   reading = find_reading(tower)
   unused = []

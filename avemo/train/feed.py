@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from avemo import errors
-from avemo.data import labels, pipeline, targets
+from avemo.data import dimensions, labels, pipeline, targets
 from avemo.data import mixture as mixture_lib
 from avemo.data import parts as parts_lib
 from avemo.data.clips import ClipOptions
@@ -163,6 +163,7 @@ def make_feed(
   fold: int | None = None,
   mixture: Mapping[str, Mapping[str, Any]] | None = None,
   label_map: Mapping[str, str] | None = None,
+  classes_from: Mapping[str, Any] | None = None,
   batch_size: int,
   workers: int = 0,
   balanced: bool = False,
@@ -189,6 +190,7 @@ def make_feed(
     mixture: several corpora instead, by what they are called; see
       `parts.Part`.
     label_map: emotions that count as another, by word.
+    classes_from: see `dimensions.classify`.
     batch_size: B over all hosts.
     workers: processes that decode on each host.
     balanced: as many examples of each class.
@@ -207,6 +209,11 @@ def make_feed(
   parts = parts_lib.read(section | {'mixture': mixture})
   if dataset is None:
     dataset = parts_lib.open_parts(parts, data_dir)
+  if classes_from and len(parts) > 1:
+    raise errors.AvemoError(
+      'config: data.classes_from is of one corpus; leave data.mixture out'
+    )
+  dataset = dimensions.classify(dataset, classes_from)
   train, val = parts_lib.divide(dataset, parts, refit=refit)
   mesh_lib.check_batch_size(batch_size, mesh)
   weights = tuple(part.weight for part in parts)

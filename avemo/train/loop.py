@@ -20,7 +20,7 @@ from avemo.evaluate import predictions, restore, scores
 from avemo.runtime import checkpoint as checkpoint_lib
 from avemo.runtime import distributed, preemption, writers
 from avemo.runtime import mesh as mesh_lib
-from avemo.train import about, settings
+from avemo.train import about, measure, settings
 from avemo.train import control as control_lib
 from avemo.train import feed as feed_lib
 from avemo.train import run as run_lib
@@ -69,6 +69,9 @@ def train(
   workdir = pathlib.Path(workdir)
   run_lib.check_sections(config)
   distributed.start(deterministic=config.get('deterministic', False))
+  config = measure.complete(
+    config, workdir, measure.make_feed_maker(run_lib.make_feed, dataset)
+  )
   run = run_lib.make_run(config, dataset)
   say(about.describe_feed(run.feed))
   say(f'mesh {dict(run.mesh.shape)} of {jax.devices()[0].device_kind}')

@@ -18,7 +18,7 @@ from avemo.runtime import mesh as mesh_lib
 from avemo.train import control as control_lib
 from avemo.train import feed as feed_lib
 from avemo.train import init as init_lib
-from avemo.train import losses, optim, resizes, settings
+from avemo.train import losses, measure, optim, resizes, settings
 from avemo.train import step as step_lib
 from avemo.train.state import TrainState
 
@@ -29,6 +29,7 @@ SECTIONS = (
   'deterministic',
   'data_dir',
   'data',
+  'measure',
   'augment',
   'model',
   'init',
@@ -133,6 +134,7 @@ def check_sections(config: Mapping[str, Any]) -> None:
     raise errors.AvemoError(f'config: {missing[0]!r} is missing')
   settings.check_ranges(config, RANGES)
   augment_lib.check(config.get('augment'))
+  measure.check(config)
 
 
 def make_run(config: Mapping[str, Any], dataset: Any | None = None) -> Run:
