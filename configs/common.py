@@ -61,6 +61,8 @@ def default() -> ml_collections.ConfigDict:
     'frames': 16,
     'sampling': 'uniform',
     'stride': 4,
+    # Frames a second that are counted; those of the file when None.
+    'fps': config_dict.placeholder(float),
     'size': 224,
     'margin': 1.3,
     'seconds': 3.0,

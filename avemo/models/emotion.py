@@ -116,7 +116,11 @@ class Emotion(nn.Module):
     self.audio = self._build(audio) if 'audio' in self.use else None
     self.fusion = self._build(join) if join else None
     self.head = heads.Heads(
-      self.num_classes, self.heads, self.dropout, **self.head, parent=None
+      self.num_classes,
+      self.heads,
+      self.dropout,
+      **sections.read_lists(self.head),
+      parent=None,
     )
 
   def _build(self, section: tuple[type, dict[str, Any]]) -> nn.Module:
@@ -150,7 +154,9 @@ class Emotion(nn.Module):
     else:
       pooled = {'joint': self._pool_joint(batch, present, train)}
       present = {'joint': jnp.ones_like(present['video'])}
-    outputs = self.head(pooled, train=train)
+    padding = batch.get('mask', True)
+    counts = {name: value & padding for name, value in present.items()}
+    outputs = self.head(pooled, counts, train=train)
     return fusion.average_outputs(outputs, present)
 
   def _pool_each(

@@ -119,7 +119,11 @@ class HiCMAE(nn.Module):
         f'HiCMAE has no use for augment.{unused[0]}; leave it out'
       )
     self.head = heads.Heads(
-      self.num_classes, self.heads, self.dropout, **self.head, parent=None
+      self.num_classes,
+      self.heads,
+      self.dropout,
+      **sections.read_lists(self.head),
+      parent=None,
     )
 
   def setup(self):
@@ -147,7 +151,8 @@ class HiCMAE(nn.Module):
     feature = self.extract(
       jnp.where(seen, frames, 0), self._read_speech(batch, train), train=train
     )
-    return self.head({'joint': feature}, train=train)['joint']
+    counts = {'joint': batch.get('mask', jnp.ones(len(feature), bool))}
+    return self.head({'joint': feature}, counts, train=train)['joint']
 
   def _read_speech(
     self, batch: Mapping[str, jax.Array], train: bool
