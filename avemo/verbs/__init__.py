@@ -10,6 +10,7 @@ from avemo.verbs import (
   convert,
   demo,
   evaluate,
+  extract,
   predict,
   prepare,
   protocols,
@@ -20,6 +21,7 @@ from avemo.verbs import (
 VERBS = {
   'simulate': simulate,
   'prepare': prepare,
+  'extract': extract,
   'protocols': protocols,
   'convert': convert,
   'train': train,
