@@ -112,9 +112,11 @@ def find_main(
   tracks, times = find_tracks(path, detector, fps, report)
   track = tracking.main_track(tracks, 0, len(times))
   if track is None:
+    way_out = 'name a film with one'
+    if isinstance(detector, faces.CascadeDetector):
+      way_out = '--face-model names a better detector, YuNet'
     raise errors.AvemoError(
-      f'{path}: no face was found in its {len(times)} pictures; '
-      '--face-model names a better detector, YuNet'
+      f'{path}: no face was found in its {len(times)} pictures; {way_out}'
     )
   return track, len(times)
 

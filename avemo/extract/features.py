@@ -73,7 +73,7 @@ def check_found(path: pathlib.Path, found: Found) -> None:
   if any(len(times) for times, _ in found.values()):
     return
   needs = {'video': 'a face', 'audio': 'sound', 'joint': 'a face or sound'}
-  words = ' or '.join(dict.fromkeys(needs[name] for name in found))
+  words = ' or '.join(word for name, word in needs.items() if name in found)
   raise errors.AvemoError(
     f'{path}: the weights read {words}, and it has none; name another file'
   )

@@ -201,7 +201,7 @@ def draw(image: np.ndarray, overlays: Sequence[Overlay]) -> np.ndarray:
       for point in np.asarray(overlay.landmarks):
         if np.isfinite(point).all():
           place = tuple(int(value) for value in np.round(point))
-          cv2.circle(image, place, thickness, colour, -1, cv2.LINE_AA)
+          cv2.circle(image, place, 1 + thickness, colour, -1, cv2.LINE_AA)
     below = 0
     if overlay.label:
       below = _draw_label(image, overlay, (x, y), colour, scale)

@@ -149,16 +149,21 @@ class Emotion(nn.Module):
       `action_units`, logits, float32 [B, 12]. A clip with no modality gets
       zeros from towers that stand alone.
     """
-    present = {name: batch[f'has_{name}'] for name in self.use}
-    if self.fusion is None:
-      pooled = self._pool_each(batch, train)
-    else:
-      pooled = {'joint': self._pool_joint(batch, present, train)}
-      present = {'joint': jnp.ones_like(present['video'])}
+    pooled, present = self._pool(batch, train)
     padding = batch.get('mask', True)
     counts = {name: value & padding for name, value in present.items()}
     outputs = self.head(pooled, counts, train=train)
     return fusion.average_outputs(outputs, present)
+
+  def _pool(
+    self, batch: Mapping[str, jax.Array], train: bool
+  ) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
+    """What each head reads, [B, D], and where there is such, bool [B]."""
+    present = {name: batch[f'has_{name}'] for name in self.use}
+    if self.fusion is None:
+      return self._pool_each(batch, train), present
+    joint = self._pool_joint(batch, present, train)
+    return {'joint': joint}, {'joint': jnp.ones_like(present['video'])}
 
   def _pool_each(
     self, batch: Mapping[str, jax.Array], train: bool
@@ -185,8 +190,12 @@ class Emotion(nn.Module):
     return pooled
 
   def embed(self, batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
-    """The feature of each tower in use, float32 [B, D], as in evaluation."""
-    return self._pool_each(batch, train=False)
+    """What each head reads, float32 [B, D], as in evaluation.
+
+    That is the feature of each tower in use, or the one, `joint`, of towers
+    whose tokens meet.
+    """
+    return self._pool(batch, train=False)[0]
 
   def embed_speech(self, batch: Mapping[str, jax.Array]) -> jax.Array:
     """The tokens of the audio tower along time, float32 [B, N, D]."""

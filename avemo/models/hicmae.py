@@ -146,13 +146,20 @@ class HiCMAE(nn.Module):
     self, batch: Mapping[str, jax.Array], train: bool = False
   ) -> dict[str, jax.Array]:
     """Maps a batch to its outputs, both as those of `emotion.Emotion`."""
-    frames = videomae.normalize(batch['frames'])
-    seen = batch['has_video'][:, None, None, None, None]
-    feature = self.extract(
-      jnp.where(seen, frames, 0), self._read_speech(batch, train), train=train
-    )
+    feature = self._pool(batch, train)
     counts = {'joint': batch.get('mask', jnp.ones(len(feature), bool))}
     return self.head({'joint': feature}, counts, train=train)['joint']
+
+  def _pool(self, batch: Mapping[str, jax.Array], train: bool) -> jax.Array:
+    frames = videomae.normalize(batch['frames'])
+    seen = batch['has_video'][:, None, None, None, None]
+    return self.extract(
+      jnp.where(seen, frames, 0), self._read_speech(batch, train), train=train
+    )
+
+  def embed(self, batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+    """What the head reads, `joint`, float32 [B, 4 D], as in evaluation."""
+    return {'joint': self._pool(batch, train=False)}
 
   def _read_speech(
     self, batch: Mapping[str, jax.Array], train: bool
