@@ -27,6 +27,14 @@ FORMS = {
 }
 
 
+@pytest.fixture(autouse=True, scope='module')
+def compile_quickly():
+  before = jax.config.read('jax_disable_most_optimizations')
+  jax.config.update('jax_disable_most_optimizations', True)
+  yield
+  jax.config.update('jax_disable_most_optimizations', before)
+
+
 @pytest.fixture
 def float64():
   with jax.enable_x64(True):
@@ -61,7 +69,8 @@ def make_loss(batch, form, **options):
   """From parameters and features to the losses by task; and parameters."""
   model = heads.Heads(CLASSES, TASKS, **FORMS[form])
   size = len(batch['mask'])
-  variables = model.init(jax.random.key(0), {'x': jnp.zeros((size, WIDTH))})
+  features = {'x': jnp.zeros((size, WIDTH))}
+  variables = jax.jit(model.init)(jax.random.key(0), features)
   variables = jax.tree.map(lambda x: np.asarray(x, np.float64), variables)
   stats = variables.get('batch_stats', {})
 
@@ -77,7 +86,7 @@ def make_loss(batch, form, **options):
 
   # A fresh head is near 0, where much of what could be wrong is small.
   params = jax.tree.map(lambda x: 5 * x, variables['params'])
-  return compute, params
+  return jax.jit(compute), params
 
 
 @pytest.mark.usefixtures('float64')
@@ -85,11 +94,13 @@ def make_loss(batch, form, **options):
 def test_continuous_losses_have_the_gradient_of_their_differences(kind):
   _, batch = make_batch(padding=(3,))
   prediction = np.random.default_rng(1).uniform(-1, 1, (7, 2))
-  compute = functools.partial(
-    losses.continuous_loss,
-    kind,
-    truth=batch['valence_arousal'],
-    share=batch['valence_arousal_share'],
+  compute = jax.jit(
+    functools.partial(
+      losses.continuous_loss,
+      kind,
+      truth=batch['valence_arousal'],
+      share=batch['valence_arousal_share'],
+    )
   )
   assert compute(prediction).dtype == np.float64
   check_grads(compute, (prediction,), order=2, modes=['rev'], rtol=1e-6)
@@ -118,8 +129,8 @@ def test_a_task_without_a_label_moves_no_parameter_and_no_input(form):
   batch['valence_arousal_share'] = losses.share_values(batch, 'valence_arousal')
   compute, params = make_loss(batch, form)
   for task, moved in (('valence_arousal', False), ('emotion', True)):
-    grads = jax.grad(
-      lambda *given, task=task: compute(*given)[task], argnums=(0, 1)
+    grads = jax.jit(
+      jax.grad(lambda *given, task=task: compute(*given)[task], (0, 1))
     )(params, features)
     assert np.any(grads[1]) == moved
     head = grads[0]['x']
@@ -134,7 +145,7 @@ def test_masked_labels_move_no_input(form):
   features, batch = make_batch(unlabelled=(2, 5), padding=(3,))
   compute, params = make_loss(batch, form)
   total = lambda *given: sum(compute(*given).values())
-  grads = np.asarray(jax.grad(total, argnums=1)(params, features))
+  grads = np.asarray(jax.jit(jax.grad(total, 1))(params, features))
   assert np.isfinite(grads).all() and grads[[0, 1, 4, 6]].any()
   assert not grads[3].any()
   # Batch statistics are those of all clips, labelled or not.
@@ -172,8 +183,9 @@ def test_padding_and_missing_clips_stay_out_of_the_statistics():
   np.testing.assert_allclose(mean, expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize('form', FORMS)
-@pytest.mark.parametrize('size', [1, 2])
+@pytest.mark.parametrize(
+  ('form', 'size'), [(form, 1) for form in FORMS] + [('batch_norm', 2)]
+)
 def test_a_batch_of_one_and_constant_targets_stay_finite(form, size):
   features, batch = make_batch(size)
   batch['valence_arousal'][:] = 0.3
@@ -182,14 +194,16 @@ def test_a_batch_of_one_and_constant_targets_stay_finite(form, size):
   def total(params, features):
     return sum(compute(params, features).values())
 
+  differentiate = jax.jit(jax.value_and_grad(total, (0, 1)))
   for given_features in (features, np.zeros_like(features)):
-    loss, grads = jax.value_and_grad(total, argnums=(0, 1))(
-      params, given_features
-    )
+    loss, grads = differentiate(params, given_features)
     assert np.isfinite(loss)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(grads))
 
 
+differentiate_ccc = jax.jit(
+  jax.value_and_grad(functools.partial(losses.continuous_loss, 'ccc'))
+)
 numbers = st.floats(-1, 1, width=32)
 
 
@@ -205,9 +219,7 @@ def test_ccc_loss_is_one_minus_the_metric_whatever_the_labels(data, size):
   known = draw(st.booleans()).astype(bool)
   batch = {'x_mask': known, 'mask': np.ones(size, bool)}
   share = losses.share_values(batch, 'x')
-  loss, grads = jax.value_and_grad(
-    lambda p: losses.continuous_loss('ccc', p, np.where(known, truth, 0), share)
-  )(prediction)
+  loss, grads = differentiate_ccc(prediction, np.where(known, truth, 0), share)
   assert np.isfinite(grads).all() and not np.asarray(grads)[~known].any()
   columns = [k for k in range(2) if known[:, k].any()]
   expected = [
