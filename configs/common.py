@@ -61,6 +61,8 @@ def default() -> ml_collections.ConfigDict:
     'frames': 16,
     'sampling': 'uniform',
     'stride': 4,
+    # Frames a second that are counted; those of the file when None.
+    'fps': config_dict.placeholder(float),
     'size': 224,
     'margin': 1.3,
     'squeeze': False,
@@ -114,6 +116,13 @@ def default() -> ml_collections.ConfigDict:
     'heads': ('emotion',),
     'dropout': 0.0,
     'dtype': 'float32',
+  }
+  # Features of frozen towers: `cache` is a folder that keeps them, off when
+  # None; `views` is how many fixed looks at a clip training draws from, as
+  # evaluation takes them; None draws anew at every step.
+  config.features = {
+    'cache': config_dict.placeholder(str),
+    'views': config_dict.placeholder(int),
   }
   # Towers from a training run's workdir or from converted weights.
   config.init = {

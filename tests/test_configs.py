@@ -26,6 +26,12 @@ FORMS = {
     'corpora=crema_d+aff_wild2,fold=1',
     'corpora=msp_improv,derive,system=audio',
   ),
+  'multitask': (
+    '',
+    'task=regression,corpus=enterface,fold=1',
+    'task=classification,corpus=four,derive',
+    'tiny,corpus=mafw',
+  ),
   'pretrain_crema_d': ('', 'size=small', 'size=base,fold=1'),
   'sequences': (
     '',

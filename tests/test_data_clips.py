@@ -243,3 +243,21 @@ def test_pictures_are_rgb():
   red[..., 0] = 250
   assert clips.decode_picture(small_dataset.encode(red))[4, 4, 0] > 200
   assert cv2.IMREAD_COLOR_RGB
+
+
+def test_frames_are_counted_at_one_rate_whatever_the_films():
+  dense = options(sampling='dense', stride=2, fps=10.0)
+  film = record(frames=30)
+  # Of 25 frames a second, those shown at 0.2 s intervals from the middle.
+  assert frames_seen(clips.load_clip(film, dense, View())) == [5, 10, 15, 20]
+  fast = clips.count_at_rate(film, 50.0)
+  np.testing.assert_array_equal(fast, np.repeat(np.arange(30), 2))
+  np.testing.assert_array_equal(clips.count_at_rate(film, None), np.arange(30))
+  np.testing.assert_array_equal(clips.count_at_rate(film, 25.0), np.arange(30))
+  # Times as files round them, and a film that starts late.
+  film['frame_time'] = np.float32(7 + np.round(np.arange(30) / 29.97, 3))
+  count = clips.count_at_rate(film, 25.0)
+  assert len(count) == 25 and count[0] == 0 and count[-1] == 28
+  np.testing.assert_array_equal(clips.count_at_rate(record(frames=1), 5.0), [0])
+  with pytest.raises(errors.AvemoError, match='fps=0.5: from 1 to 240'):
+    options(fps=0.5)

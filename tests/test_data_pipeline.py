@@ -177,7 +177,7 @@ def test_hosts_decode_their_own_rows_alone():
   # One row a batch, however many are read ahead, and in whichever order the
   # threads come to them.
   ahead = 1 + 2 * pipeline.THREADS
-  hosted = dict(records=range(len(dataset.source)), host=1, num_hosts=4)
+  hosted = {'records': range(len(dataset.source)), 'host': 1, 'num_hosts': 4}
   own = [batch['record'][0] for batch in take(dataset, ahead, **hosted)]
   dataset.source = Watched()
   batch = take(dataset, 1, **hosted)[0]

@@ -41,6 +41,7 @@ ALLOWED = {
   'evaluate': EVALUATE,
   'train': TRAIN,
   'predict': EVALUATE | {'evaluate'},
+  'extract': EVALUATE | {'evaluate', 'predict'},
   'experiment': TRAIN | {'train', 'simulate', 'predict'},
   'simulate': {'corpora', 'media'},
   'datasets_tfds': {'corpora', 'media', 'data'},

@@ -14,6 +14,7 @@ import pytest
 from avemo import errors
 from avemo.data import labels
 from avemo.media import decode, encode
+from avemo.predict import files as files_lib
 from avemo.predict import predictor, states
 
 EVERY = 0.5
@@ -359,12 +360,12 @@ def test_a_bad_face_model_stops_before_the_first_file(sources, tmp_path):
 
 def test_stems_differ_even_where_case_does_not_count():
   files = ['a/x.mp4', 'b/X.wav', 'x-2.avi', 'c/x.mp4', '.mp4']
-  assert predictor.choose_stems(files) == ['x', 'X-3', 'x-2', 'x-4', '.mp4']
+  assert files_lib.choose_stems(files) == ['x', 'X-3', 'x-2', 'x-4', '.mp4']
 
 
 def test_a_full_disk_is_one_line():
   error = OSError(28, 'No space left on device')
-  assert predictor.explain('a.mp4', error) == (
+  assert files_lib.explain('a.mp4', error) == (
     'a.mp4: its results cannot be written (No space left on device); make '
     'room or choose another --out'
   )

@@ -15,6 +15,9 @@ from avemo import errors
 
 SAMPLE_RATE = 16_000
 
+# Seconds by which a frame may be late and still count as shown.
+_TIME_TOLERANCE = 2e-3
+
 MODALITIES = ('video', 'audio')
 SAMPLINGS = ('uniform', 'dense', 'head')
 
@@ -28,6 +31,8 @@ class ClipOptions:
     sampling: 'uniform' spreads the frames over the whole clip, 'dense' takes
       them `stride` apart from one place, 'head' from the first frame on.
     stride: frames from one frame to the next, where they are not uniform.
+    fps: frames a second that are counted, so that corpora of several rates
+      are seen at one speed; None counts the stored ones.
     size: H and W, pixels.
     margin: side of the square that is cut, as a multiple of the face's box;
       None takes the middle square of the stored picture, face or no face.
@@ -40,6 +45,7 @@ class ClipOptions:
   frames: int = 16
   sampling: str = 'uniform'
   stride: int = 4
+  fps: float | None = None
   size: int = 224
   margin: float | None = 1.3
   squeeze: bool = False
@@ -67,11 +73,19 @@ class ClipOptions:
     for name in ('frames', 'stride', 'size'):
       if getattr(self, name) < 1:
         raise errors.AvemoError(f'{name}={getattr(self, name)}: at least 1')
+    if self.fps is not None and not 1 <= self.fps <= 240:
+      raise errors.AvemoError(f'fps={self.fps}: from 1 to 240, or None')
 
   @property
   def num_samples(self) -> int:
     """S, samples of the speech window; 0 without speech."""
     return round((self.seconds or 0) * SAMPLE_RATE)
+
+
+def read_options(preprocessing: Mapping[str, Any]) -> ClipOptions:
+  """The options that a file says under `preprocessing`."""
+  names = {field.name for field in dataclasses.fields(ClipOptions)}
+  return ClipOptions(**{k: v for k, v in preprocessing.items() if k in names})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,7 +134,8 @@ def load_clip(
     shape = (options.frames, options.size, options.size, 3)
     clip['frames'] = np.zeros(shape, np.uint8)
     if has_picture(record, options):
-      chosen = choose_frames(len(record['frames']), options, draw)
+      shown = count_at_rate(record, options.fps)
+      chosen = shown[choose_frames(len(shown), options, draw)]
       clip['frames'] = decode_frames(record, chosen, options)
   if 'audio' in options.use:
     speech = np.frombuffer(record['speech'], '<i2')
@@ -168,6 +183,25 @@ def choose_frames(
     )
     chosen = start + np.arange(count) * options.stride
   return np.minimum(chosen.astype(np.int64), num_frames - 1)
+
+
+def count_at_rate(record: Mapping[str, Any], fps: float | None) -> np.ndarray:
+  """Indices int64 [N] of the frames shown at 0, 1 / fps, ... of a clip.
+
+  Args:
+    record: as stored, with frames.
+    fps: frames a second; None takes each stored frame once.
+  """
+  stored = len(record['frames'])
+  if fps is None:
+    return np.arange(stored)
+  times = np.asarray(record['frame_time'], np.float64)
+  times = times - times[0]
+  step = times[-1] / (stored - 1) if stored > 1 else 1 / fps
+  count = max(round((times[-1] + step) * fps), 1)
+  # Times in files are rounded.
+  wanted = np.arange(count) / fps + _TIME_TOLERANCE
+  return np.searchsorted(times, wanted, side='right') - 1
 
 
 def decode_frames(

@@ -116,7 +116,7 @@ def predict_records(
       said of a frame is interpolated, see `frames`.
     read: keeps labels by frame from one call to the next.
     **options: of `_apply_step`: `options`, `batch_size`, `mesh`, `workers`,
-      `progress`, `change`.
+      `progress`, `change`, `features`.
 
   Returns:
     The same on every host.
@@ -225,6 +225,7 @@ def _apply_step(
   workers: int = 0,
   progress: Callable[[int], None] | None = None,
   change: Callable[[Mapping[str, np.ndarray]], Any] | None = None,
+  features: Any = None,
 ) -> dict[str, np.ndarray]:
   """What a step says of every look, padding left out.
 
@@ -242,6 +243,7 @@ def _apply_step(
     workers: processes that decode on each host.
     progress: called with the number of looks after each batch.
     change: makes of a batch what the model is to see.
+    features: see `pipeline.eval_batches`.
   """
   mesh_lib.check_batch_size(batch_size, mesh)
   if not len(looks):
@@ -258,6 +260,7 @@ def _apply_step(
     num_hosts=jax.process_count(),
     # A process takes longer to start than to make one batch.
     workers=min(workers, -(-len(looks) // batch_size) - 1),
+    features=features,
   )
   rows = []
   try:

@@ -53,7 +53,8 @@ def evaluate(
       run has when None, like the next two.
     protocol: its name.
     fold: published number of the fold.
-    views: test-time views of a clip, whose probabilities are averaged; 1.
+    views: test-time views of a clip, whose probabilities are averaged; as
+      many as the run was trained on when None, and 1 where it was on none.
     data_dir: where datasets are; as in the training run when None.
     condition: under which the clips are seen and heard; its folder is
       `eval/<split>-<name>/`, so that nobody takes it for the clean score.
@@ -81,11 +82,12 @@ def evaluate(
       f'{about["protocol"]}, fold {about["fold"]}: no {split} clips in '
       f'{dataset.name}'
     )
+  views = views or restored.config.get('features', {}).get('views') or 1
   watch = cost_lib.Stopwatch(
     predictions.make_predict_step(restored.model, restored.mesh)
   )
   found = predict(
-    restored, dataset, records, watch, views=views or 1, condition=condition
+    restored, dataset, records, watch, views=views, condition=condition
   )
   name = '-'.join(filter(None, (split, condition.name)))
   directory = workdir / 'eval' / name
@@ -94,7 +96,7 @@ def evaluate(
   metrics = summary.score(found) | {
     'split': split,
     **about,
-    'views': views or 1,
+    'views': views,
     'checkpoint': restored.step,
     'chosen_by': describe_choice(restored.config, checkpoint),
     'warnings': warn_of_condition(restored, condition),

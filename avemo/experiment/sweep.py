@@ -16,6 +16,7 @@ from avemo import errors
 from avemo.evaluate import conditions as conditions_lib
 from avemo.experiment import folders, grid
 from avemo.experiment.progress import Progress
+from avemo.runtime import preemption
 from avemo.train import settings
 
 NOTE_FILE = 'sweep.json'
@@ -134,7 +135,7 @@ def run_all(
         for _, process in running.values():
           process.wait()
         print('asked to stop; the same command goes on', flush=True)
-        raise SystemExit(143)
+        raise SystemExit(preemption.EXIT_STATUS)
       for slot, (trial, process) in list(running.items()):
         status = process.poll()
         if status is None:

@@ -10,6 +10,7 @@ from avemo.data.clips import MODALITIES
 from avemo.evaluate import conditions as conditions_lib
 from avemo.evaluate import cost, page, report, restore, run
 from avemo.experiment import best_on_test
+from avemo.runtime import preemption
 from avemo.train import loop, settings
 
 # Written last: where it stands, the trial is whole.
@@ -52,7 +53,7 @@ def run_trial(
     watcher = best_on_test.Watcher(workdir, data) if watch else None
     summary = loop.train(config, workdir, after_evaluation=watcher)
     if summary['stopped'] == 'signal':
-      raise SystemExit(143)
+      raise SystemExit(preemption.EXIT_STATUS)
     names = ('stopped', 'step', 'best_step', 'metric', 'best')
     result = {'config': config, 'scores': {}, 'conditions': {}, 'left_out': []}
     result |= {name: summary[name] for name in names}

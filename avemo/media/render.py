@@ -55,7 +55,9 @@ def render(
   draw_at: Callable[[decode.Frame], Sequence[Overlay]],
   *,
   max_side: int | None = None,
+  fps: float | None = None,
   sound: str | os.PathLike | None = None,
+  finish: Callable[[np.ndarray, float], np.ndarray] | None = None,
 ) -> int:
   """Writes the film again as H.264 in MP4, with overlays and its own sound.
 
@@ -68,7 +70,10 @@ def render(
     draw_at: overlays of a frame; called once a frame, in order.
     max_side: as for `decode.read_frames`; overlays are in the pixels of the
       frames so read.
+    fps: likewise.
     sound: a file whose sound takes the place of the film's own.
+    finish: from a picture with its overlays and its time in seconds to the
+      one that is written, each of the same size.
 
   Returns:
     The number of frames written.
@@ -76,16 +81,22 @@ def render(
   Raises:
     MediaError: when no picture of the source can be decoded.
   """
-  frames = decode.read_frames(source, max_side=max_side)
-  first = next(frames)
+  frames = decode.read_frames(source, max_side=max_side, fps=fps)
+
+  def make(frame):
+    image = draw(frame.image, draw_at(frame))
+    return finish(image, frame.time) if finish else image
+
+  made = ((make(frame), frame.time) for frame in frames)
+  first = next(made)
   copied = sound is None and can_copy_sound(source)
   speech = None if copied else _decoded_sound(sound or source)
   with (
     containers.open_media(source) as container,
     encode.MediaWriter(
       target,
-      size=first.image.shape[1::-1],
-      fps=containers.frame_rate(containers.video_stream(container)),
+      size=first[0].shape[1::-1],
+      fps=fps or containers.frame_rate(containers.video_stream(container)),
       variable=True,
       sample_rate=None if speech is None else _SOUND_RATE,
     ) as writer,
@@ -96,10 +107,10 @@ def render(
     elif speech is not None:
       pieces = _encode_sound(speech, writer)
     count, heard = 0, next(pieces, None)
-    for frame in itertools.chain((first,), frames):
-      writer.write_frame(draw(frame.image, draw_at(frame)), frame.time)
+    for image, time in itertools.chain((first,), made):
+      writer.write_frame(image, time)
       count += 1
-      while heard is not None and heard <= frame.time:
+      while heard is not None and heard <= time:
         heard = next(pieces, None)
     for _ in pieces:
       pass
@@ -190,7 +201,7 @@ def draw(image: np.ndarray, overlays: Sequence[Overlay]) -> np.ndarray:
       for point in np.asarray(overlay.landmarks):
         if np.isfinite(point).all():
           place = tuple(int(value) for value in np.round(point))
-          cv2.circle(image, place, thickness, colour, -1, cv2.LINE_AA)
+          cv2.circle(image, place, 1 + thickness, colour, -1, cv2.LINE_AA)
     below = 0
     if overlay.label:
       below = _draw_label(image, overlay, (x, y), colour, scale)

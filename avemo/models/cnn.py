@@ -172,7 +172,7 @@ class ConvBlock(nn.Module):
 
 
 class BatchNorm(nn.Module):
-  """Batch norm over the positions that count, in float32.
+  """Batch norm over the positions that count, in float32 or wider.
 
   Attributes:
     momentum: share of the old running average that is kept at a step.
@@ -205,7 +205,7 @@ class BatchNorm(nn.Module):
     bias = self.param('bias', nn.initializers.zeros, channels)
     average = self.variable('batch_stats', 'mean', jnp.zeros, channels)
     spread = self.variable('batch_stats', 'var', jnp.ones, channels)
-    x = x.astype(jnp.float32)
+    x = x.astype(layers.find_wide_dtype(x))
     mean, variance = average.value, spread.value
     if train:
       mean, variance = measure(x, mask, mean, variance)
@@ -223,7 +223,7 @@ def measure(
   """Mean and variance [C] of x [..., C] where the mask is True.
 
   Args:
-    x: float32.
+    x: float32, or wider.
     mask: bool [..., 1], broadcastable to x.
     mean: the answer when no position counts.
     variance: the answer when no position counts.
@@ -232,7 +232,7 @@ def measure(
     The mean and the biased variance.
   """
   axes = tuple(range(x.ndim - 1))
-  weight = jnp.broadcast_to(mask, (*x.shape[:-1], 1)).astype(jnp.float32)
+  weight = jnp.broadcast_to(mask, (*x.shape[:-1], 1)).astype(x.dtype)
   count = weight.sum()
   total = jnp.maximum(count, 1)
   found_mean = (x * weight).sum(axes) / total

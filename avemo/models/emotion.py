@@ -134,7 +134,11 @@ class Emotion(nn.Module):
     self.audio = self._build(audio) if 'audio' in towers else None
     self.fusion = self._build(join) if join else None
     self.head = heads.Heads(
-      self.num_classes, self.heads, self.dropout, **self.head, parent=None
+      self.num_classes,
+      self.heads,
+      self.dropout,
+      **sections.read_lists(self.head),
+      parent=None,
     )
 
   def _build(self, section: tuple[type, dict[str, Any]]) -> nn.Module:
@@ -152,7 +156,8 @@ class Emotion(nn.Module):
         [B, T, H, W, 3], and `has_video`, bool [B]; `speech`, int16 or floats
         in [-1, 1] [B, S], `speech_length`, int [B], and `has_audio`, bool
         [B]. `mask`, bool [B], is False where a row is padding; absent, no
-        row is.
+        row is. A tower whose feature the batch holds, float32 [B, D] as
+        `embed` gives it, under `video_feature` or `audio_feature`, is not run.
       train: whether to drop paths and features (rng `dropout`) and to use
         and keep the statistics of the batch (collection `batch_stats`).
 
@@ -162,24 +167,32 @@ class Emotion(nn.Module):
       `action_units`, logits, float32 [B, 12]. A clip with no modality gets
       zeros from towers that stand alone.
     """
+    pooled, present = self._pool(batch, train)
+    padding = batch.get('mask', True)
+    counts = {name: value & padding for name, value in present.items()}
+    outputs = self.head(pooled, counts, train=train)
+    return fusion.average_outputs(outputs, present)
+
+  def _pool(
+    self, batch: Mapping[str, jax.Array], train: bool
+  ) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
+    """What each head reads, [B, D], and where there is such, bool [B]."""
     present = {name: batch[f'has_{name}'] for name in self.use}
     if self.fusion is None:
-      pooled = self._pool_each(batch, train)
-    elif isinstance(self.fusion, bottleneck.Bottleneck):
-      pooled = self._pool_exchanged(batch, present, train)
-    elif isinstance(self.fusion, picture_sequence.PictureSequence):
-      pooled = {'joint': self._pool_pictures(batch, present, train)}
-      present = {'joint': functools.reduce(jnp.logical_or, present.values())}
-    else:
-      pool = self._pool_joint
-      if isinstance(self.fusion, fusion.CrossAttention):
-        pool = self._pool_crossed
-      elif isinstance(self.fusion, fusion.Concatenation):
-        pool = self._pool_concatenated
-      pooled = {'joint': pool(batch, present, train)}
-      present = {'joint': jnp.ones_like(present['video'])}
-    outputs = self.head(pooled, train=train)
-    return fusion.average_outputs(outputs, present)
+      return self._pool_each(batch, train), present
+    if isinstance(self.fusion, bottleneck.Bottleneck):
+      return self._pool_exchanged(batch, present, train), present
+    if isinstance(self.fusion, picture_sequence.PictureSequence):
+      joint = self._pool_pictures(batch, present, train)
+      some = functools.reduce(jnp.logical_or, present.values())
+      return {'joint': joint}, {'joint': some}
+    pool = self._pool_joint
+    if isinstance(self.fusion, fusion.CrossAttention):
+      pool = self._pool_crossed
+    elif isinstance(self.fusion, fusion.Concatenation):
+      pool = self._pool_concatenated
+    joint = pool(batch, present, train)
+    return {'joint': joint}, {'joint': jnp.ones_like(present['video'])}
 
   def _pool_each(
     self, batch: Mapping[str, jax.Array], train: bool
@@ -187,12 +200,16 @@ class Emotion(nn.Module):
     """A feature [B, D] from each tower in use."""
     pooled = {}
     trains = self._find_trained(train)
-    if self.video is not None:
+    if 'video_feature' in batch:
+      pooled['video'] = batch['video_feature']
+    elif self.video is not None:
       frames = pictures.normalize(batch['frames'], **self.pictures)
       counts = batch['has_video'] & batch.get('mask', True)
       tokens = self.video(frames, counts, train=trains['video'])
       pooled['video'] = self.video.pool(tokens)
-    if self.audio is not None:
+    if 'audio_feature' in batch:
+      pooled['audio'] = batch['audio_feature']
+    elif self.audio is not None:
       sound = self._read_speech(batch, train)
       options = {}
       if 'mix_share' in batch:
@@ -200,6 +217,19 @@ class Emotion(nn.Module):
       tokens = self.audio(*sound, train=trains['audio'], **options)
       pooled['audio'] = self.audio.pool(tokens, sound[1])
     return pooled
+
+  def embed(self, batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+    """What each head reads, float32 [B, D], as in evaluation.
+
+    That is the feature of each tower in use, or the one, `joint`, of towers
+    whose tokens meet.
+    """
+    return self._pool(batch, train=False)[0]
+
+  def embed_speech(self, batch: Mapping[str, jax.Array]) -> jax.Array:
+    """The tokens of the audio tower along time, float32 [B, N, D]."""
+    tokens = self.audio(*self._read_speech(batch, train=False), train=False)
+    return tokens.astype(jnp.float32)
 
   def _pool_joint(
     self,

@@ -119,7 +119,11 @@ class HiCMAE(nn.Module):
         f'HiCMAE has no use for augment.{unused[0]}; leave it out'
       )
     self.head = heads.Heads(
-      self.num_classes, self.heads, self.dropout, **self.head, parent=None
+      self.num_classes,
+      self.heads,
+      self.dropout,
+      **sections.read_lists(self.head),
+      parent=None,
     )
 
   def setup(self):
@@ -142,12 +146,20 @@ class HiCMAE(nn.Module):
     self, batch: Mapping[str, jax.Array], train: bool = False
   ) -> dict[str, jax.Array]:
     """Maps a batch to its outputs, both as those of `emotion.Emotion`."""
+    feature = self._pool(batch, train)
+    counts = {'joint': batch.get('mask', jnp.ones(len(feature), bool))}
+    return self.head({'joint': feature}, counts, train=train)['joint']
+
+  def _pool(self, batch: Mapping[str, jax.Array], train: bool) -> jax.Array:
     frames = videomae.normalize(batch['frames'])
     seen = batch['has_video'][:, None, None, None, None]
-    feature = self.extract(
+    return self.extract(
       jnp.where(seen, frames, 0), self._read_speech(batch, train), train=train
     )
-    return self.head({'joint': feature}, train=train)['joint']
+
+  def embed(self, batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+    """What the head reads, `joint`, float32 [B, 4 D], as in evaluation."""
+    return {'joint': self._pool(batch, train=False)}
 
   def _read_speech(
     self, batch: Mapping[str, jax.Array], train: bool

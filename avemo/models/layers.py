@@ -78,6 +78,11 @@ def check_names(kind: str, names: Iterable[str], known: Iterable[str]) -> None:
       )
 
 
+def find_wide_dtype(x: jax.Array) -> Any:
+  """float32, or that of x where it is wider, as when gradients are checked."""
+  return jnp.promote_types(x.dtype, jnp.float32)
+
+
 class LayerNorm(nn.Module):
   """Layer norm with float32 statistics and the two-pass variance.
 

@@ -5,7 +5,6 @@ import dataclasses
 import io
 import json
 import math
-import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -79,11 +78,6 @@ def make_rows(reading: Reading) -> list[dict[str, Any]]:
       }
     )
   return rows
-
-
-def show_path(path: str | os.PathLike) -> str:
-  """A path as text, also where its bytes are none."""
-  return os.fsencode(path).decode('utf-8', 'replace')
 
 
 def read_number(value: np.floating) -> float | None:

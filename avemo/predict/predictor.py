@@ -1,14 +1,9 @@
 """From files to estimates over time, files of their own, and labelled films."""
 
-import contextlib
 import dataclasses
 import os
 import pathlib
-import shutil
-import sys
-from collections.abc import Callable, Iterator, Sequence
-
-import tqdm
+from collections.abc import Callable, Sequence
 
 from avemo import errors
 from avemo.evaluate import restore
@@ -23,6 +18,7 @@ from avemo.predict import (
   states,
   windows,
 )
+from avemo.predict import files as files_lib
 
 PathLike = str | os.PathLike
 
@@ -48,8 +44,9 @@ class Settings:
 
   def describe(self) -> dict[str, str | float | None]:
     """What the results say about it."""
+    show = files_lib.show_path
     return {
-      name: output.show_path(value) if isinstance(value, os.PathLike) else value
+      name: show(value) if isinstance(value, os.PathLike) else value
       for name, value in dataclasses.asdict(self).items()
     }
 
@@ -92,7 +89,7 @@ def predict_files(
   check(files, settings)
   loaded = restore.restore(workdir, checkpoint=checkpoint)
   return predict_with(
-    loaded, files, out, settings, name=output.show_path(workdir)
+    loaded, files, out, settings, name=files_lib.show_path(workdir)
   )
 
 
@@ -128,73 +125,16 @@ def predict_with(
   faces.make_detector(settings.face_model)
   predictor = Predictor(loaded, out, settings, name)
   inputs = [*files, *filter(None, [settings.audio])]
-  failed = 0
-  for path, stem in zip(files, choose_stems(files), strict=True):
-    try:
-      protect(inputs, out, stem)
-      line = predictor.read(pathlib.Path(path), stem)
-      tqdm.tqdm.write(line)
-    except Exception as error:
-      # Whatever a file holds, the others are read.
-      failed += 1
-      tqdm.tqdm.write(f'avemo: {explain(path, error)}', file=sys.stderr)
-  return failed
 
+  def read(path, stem):
+    results = [out / f'{stem}{suffix}' for suffix in SUFFIXES]
+    files_lib.protect(inputs, results)
+    return predictor.read(path, stem)
 
-def explain(path: PathLike, error: Exception) -> str:
-  """One line on a file that failed: its name, the reason, the way out."""
-  reason = ' '.join(str(error).split())
-  if isinstance(error, errors.MediaError):
-    if not os.path.exists(error.path):
-      return f'{reason}; check its name and its folder'
-    return f'{reason}; check that it plays, or convert it to MP4 or WAV'
-  if isinstance(error, errors.AvemoError):
-    return reason
-  if isinstance(error, OSError):
-    reason = error.strerror or reason
-    return (
-      f'{os.fspath(path)}: its results cannot be written ({reason}); make room '
-      'or choose another --out'
-    )
-  return (
-    f'{os.fspath(path)}: internal error: {type(error).__name__}: {reason}; '
-    'please report it with the file'
-  )
-
-
-def choose_stems(files: Sequence[PathLike]) -> list[str]:
-  """Names for the results, no two alike even where case does not count."""
-  stems = [output.show_path(pathlib.Path(path).stem) for path in files]
-  own = {stem.casefold() for stem in stems}
-  taken, chosen = set(), []
-  for stem in stems:
-    name, number = stem, 1
-    while name.casefold() in taken or (number > 1 and name.casefold() in own):
-      number += 1
-      name = f'{stem}-{number}'
-    taken.add(name.casefold())
-    chosen.append(name)
-  return chosen
+  return files_lib.read_each(files, read)
 
 
 SUFFIXES = ('.mp4', '.csv', '.json', '.html')
-
-
-def protect(inputs: Sequence[PathLike], out: pathlib.Path, stem: str) -> None:
-  """Raises an AvemoError where a result would overwrite what is read."""
-  for suffix in SUFFIXES:
-    result = out / f'{stem}{suffix}'
-    for path in inputs:
-      if result.exists() and os.path.exists(path):
-        if os.path.samefile(result, path):
-          raise errors.AvemoError(
-            f'{os.fspath(path)}: the result would overwrite it; choose '
-            'another --out'
-          )
-
-
-def count(number: int, noun: str) -> str:
-  return f'{number} {noun}' if number == 1 else f'{number} {noun}s'
 
 
 class Predictor:
@@ -233,7 +173,7 @@ class Predictor:
       OSError: the results cannot be written.
     """
     info = decode.probe(path)
-    with show_progress(path.name, info.duration) as progress:
+    with files_lib.show_progress(path.name, info.duration, _PASSES) as progress:
       film = people.NO_PICTURES
       if info.has_video:
         detector = faces.make_detector(self._settings.face_model)
@@ -256,7 +196,7 @@ class Predictor:
         list(self._estimator(cut)), *smoothing.parse(self._settings.smooth)
       )
       reading = output.Reading(
-        file=output.show_path(path),
+        file=files_lib.show_path(path),
         duration=duration,
         classes=self._estimator.classes,
         estimates=estimates,
@@ -276,9 +216,10 @@ class Predictor:
         settings=self._settings.describe() | {'window': round(plan.seconds, 3)},
       )
       made = self._write(path, stem, reading, film, progress(2))
+    said = files_lib.count(len(estimates), 'estimate')
     return (
-      f'{output.show_path(path)}: {count(len(estimates), "estimate")}, '
-      f'{count(len(film.people), "face")} -> '
+      f'{files_lib.show_path(path)}: {said}, '
+      f'{files_lib.count(len(film.people), "face")} -> '
       f'{self._out / stem}{{{",".join(made)}}}'
     )
 
@@ -315,7 +256,7 @@ class Predictor:
     """Writes all results, then gives them their names; returns suffixes."""
     rows = output.make_rows(reading)
     suffixes = [s for s in SUFFIXES if s != '.mp4' or len(film.times)]
-    with make_staging(self._out) as staging:
+    with files_lib.make_staging(self._out) as staging:
       if len(film.times):
         draw_at = overlay.make_draw_at(film, reading.estimates, reading.classes)
 
@@ -337,47 +278,3 @@ class Predictor:
       for suffix in suffixes:
         os.replace(staging / f'result{suffix}', self._out / f'{stem}{suffix}')
     return suffixes
-
-
-@contextlib.contextmanager
-def make_staging(out: pathlib.Path) -> Iterator[pathlib.Path]:
-  """A folder beside the results, gone at the end whatever happens."""
-  staging = out / f'.partial-{os.getpid()}'
-  staging.mkdir(exist_ok=True)
-  try:
-    yield staging
-  finally:
-    shutil.rmtree(staging, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def show_progress(
-  name: str, duration: float
-) -> Iterator[Callable[[int], Callable[[float], None]]]:
-  """A bar over all passes of one file.
-
-  Args:
-    name: of the file.
-    duration: of the film in seconds.
-
-  Yields:
-    From the number of a pass to what is called with its time in seconds.
-  """
-  total = max(duration, 1e-3) * _PASSES
-  bar = tqdm.tqdm(
-    total=total,
-    desc=output.show_path(name),
-    leave=False,
-    disable=None,
-    bar_format='{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}',
-  )
-
-  def start(number):
-    def report(time):
-      place = (number + min(time / max(duration, 1e-3), 1.0)) / _PASSES * total
-      bar.update(max(place - bar.n, 0.0))
-
-    return report
-
-  with bar:
-    yield start

@@ -6,7 +6,7 @@ from typing import Any
 
 from avemo.data.clips import ClipOptions
 from avemo.media import decode
-from avemo.predict import estimate, output, people, sound, windows
+from avemo.predict import estimate, files, people, sound, windows
 
 # Seconds that a file may be shorter than it says before that is worth a word.
 _CUT_SHORT = 1.0
@@ -50,7 +50,7 @@ def describe(
   elif not heard.is_heard:
     yield 'The sound is silent throughout, or too short to be heard.'
   elif audio is not None:
-    yield f'The sound is that of {output.show_path(audio)}.'
+    yield f'The sound is that of {files.show_path(audio)}.'
   by_sound = [one for one in estimates if one.track is None and one.is_known]
   if film.people and by_sound and options.margin is not None:
     yield 'Where there is no face the emotion is that of the sound alone.'

@@ -92,6 +92,7 @@ def plan(
   seconds = options.seconds or 0.0
   if options.sampling == 'dense' and 'video' in options.use:
     # A frame more than needed, so that rounded times cost none.
+    step = 1 / options.fps if options.fps else step
     span = ((options.frames - 1) * options.stride + 2) * step
     seconds = max(span, seconds if 'audio' in options.use else 0.0)
   # Sound mostly ends a little after the pictures: that is no time of its own.

@@ -24,6 +24,7 @@ from avemo.simulate import (
   msp_improv,
   ravdess,
 )
+from avemo.simulate import affect as affect_lib
 
 CORPORA = {
   'crema_d': crema_d,
@@ -56,6 +57,7 @@ def simulate(
   face_evidence: float = cues.EVIDENCE,
   size: tuple[int, int] | None = None,
   layout: str = 'release',
+  affect: bool = False,
   progress: bool = True,
 ) -> pathlib.Path:
   """Writes a simulated corpus and its cues.
@@ -78,6 +80,7 @@ def simulate(
     face_evidence: the same for the face.
     size: width and height of the pictures; of the corpus's `SIZES`.
     layout: of the corpus's `LAYOUTS`.
+    affect: also leaves `affect.csv`, valence and arousal by clip.
     progress: shows a bar.
 
   Returns:
@@ -92,6 +95,8 @@ def simulate(
     raise errors.AvemoError(
       f'{corpus} has no layout {layout!r}; one of {", ".join(room.LAYOUTS)}'
     )
+  if affect:
+    affect_lib.check(corpus)
   simulation = plan(
     corpus,
     speakers=speakers,
@@ -115,6 +120,8 @@ def simulate(
     raise _explain(out, error) from error
   try:
     _fill(staging, simulation, workers, progress)
+    if affect:
+      affect_lib.write(staging, simulation)
     # mkdtemp keeps other users out; a corpus is an ordinary folder.
     staging.chmod(0o755)
     if out.exists():

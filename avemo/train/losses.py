@@ -13,6 +13,7 @@ import numpy as np
 
 from avemo import errors
 from avemo.data import labels
+from avemo.models import layers
 
 
 def masked_log_softmax(logits: jax.Array, class_mask: jax.Array) -> jax.Array:
@@ -20,7 +21,7 @@ def masked_log_softmax(logits: jax.Array, class_mask: jax.Array) -> jax.Array:
 
   A row without any class is 0 throughout, so that its gradient is 0 as well.
   """
-  logits = logits.astype(jnp.float32)
+  logits = logits.astype(layers.find_wide_dtype(logits))
   some = class_mask.any(-1, keepdims=True)
   kept = jnp.where(class_mask | ~some, logits, -jnp.inf)
   return jnp.where(some, jax.nn.log_softmax(kept, axis=-1), 0.0)
@@ -91,8 +92,8 @@ def continuous_loss(
     truth: [B, K]; 0 where unknown.
     share: [B, K] of `share_values`.
   """
-  prediction = prediction.astype(jnp.float32)
-  loss = jnp.float32(0)
+  prediction = prediction.astype(layers.find_wide_dtype(prediction))
+  loss = jnp.zeros((), prediction.dtype)
   if 'mse' in kind:
     loss += (share * (prediction - truth) ** 2).sum()
   if 'ccc' in kind:
@@ -101,10 +102,12 @@ def continuous_loss(
     mean, mean_truth = (weight * prediction).sum(0), (weight * truth).sum(0)
     residual, residual_truth = prediction - mean, truth - mean_truth
     covariance = (weight * residual * residual_truth).sum(0)
-    spread = (weight * (residual**2 + residual_truth**2)).sum(0)
-    bottom = spread + (mean - mean_truth) ** 2
-    # Selected before the quotient, for its gradient would not be finite.
-    some = bottom > 1e-12
+    variance = (weight * residual**2).sum(0)
+    variance_truth = (weight * residual_truth**2).sum(0)
+    bottom = variance + variance_truth + (mean - mean_truth) ** 2
+    # Selected before the quotient, for its gradient would not be finite. From
+    # a constant truth there is nothing to learn but what rounding leaves.
+    some = variance_truth > 1e-12
     ccc = jnp.where(some, 2 * covariance / jnp.where(some, bottom, 1), 0)
     loss += (total * (1 - ccc)).sum()
   return loss
@@ -120,7 +123,7 @@ def binary_cross_entropy(
     truth: in [0, 1], [B, K].
     weights: of a unit that is present, [K].
   """
-  logits = logits.astype(jnp.float32)
+  logits = logits.astype(layers.find_wide_dtype(logits))
   present = weights * truth * jax.nn.log_sigmoid(logits)
   return -present - (1 - truth) * jax.nn.log_sigmoid(-logits)
 

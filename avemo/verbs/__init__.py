@@ -12,6 +12,7 @@ from avemo.verbs import (
   cross_validate,
   demo,
   evaluate,
+  extract,
   predict,
   prepare,
   protocols,
@@ -23,6 +24,7 @@ from avemo.verbs import (
 VERBS = {
   'simulate': simulate,
   'prepare': prepare,
+  'extract': extract,
   'protocols': protocols,
   'convert': convert,
   'train': train,

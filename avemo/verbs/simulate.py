@@ -69,6 +69,12 @@ def add_arguments(verb) -> None:
     action='store_true',
     help='print the best score that the evidence allows',
   )
+  verb.add_argument(
+    '--affect',
+    action='store_true',
+    help='also leave affect.csv, valence and arousal by clip, for '
+    'prepare --labels',
+  )
   options.add_workers(verb)
 
 
@@ -84,6 +90,7 @@ def run(args) -> None:
     seed=args.seed,
     quirks=args.quirks,
     workers=args.workers,
+    affect=args.affect,
     **{
       name: getattr(args, name)
       for name in ('voice_evidence', 'face_evidence')
