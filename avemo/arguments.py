@@ -284,6 +284,19 @@ def build_parser() -> argparse.ArgumentParser:
     help='test-time views a clip',
   )
   verb.add_argument(
+    '--smooth',
+    metavar='KIND[:S]',
+    help='of films labelled by frame: none, mean:S or median:S over S seconds, '
+    'or chosen by films of the training set that were held out',
+  )
+  verb.add_argument(
+    '--adaptive',
+    type=parser_lib.fraction,
+    metavar='D',
+    help='of models over features of frames: look at a face only where its '
+    'grey differs by more than D, such as 0.01, from the last one looked at',
+  )
+  verb.add_argument(
     '--data-dir',
     type=pathlib.Path,
     metavar='DIR',

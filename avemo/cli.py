@@ -119,6 +119,8 @@ def run_evaluate(args) -> None:
     protocol=args.protocol,
     fold=args.fold,
     views=args.views,
+    smooth=args.smooth,
+    adaptive=args.adaptive,
     data_dir=args.data_dir,
   )
 
