@@ -123,6 +123,10 @@ def default() -> ml_collections.ConfigDict:
   config.features = {
     'cache': config_dict.placeholder(str),
     'views': config_dict.placeholder(int),
+    # Of model.name=sequence: by name, path, modality and checkpoint of towers,
+    # and the frames of a window.
+    'towers': {},
+    'frames': config_dict.placeholder(int),
   }
   # Towers from a training run's workdir or from converted weights.
   config.init = {
@@ -160,6 +164,8 @@ def default() -> ml_collections.ConfigDict:
     'plateau_patience': 0,
     'plateau_factor': 0.1,
   }
+  # Of films labelled by frame: none, mean:S or median:S, or chosen.
+  config.evaluate = {'smooth': 'none'}
   config.checkpoint = {
     'every': 100,
     'keep_latest': 1,

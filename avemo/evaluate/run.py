@@ -14,7 +14,15 @@ import tqdm
 
 from avemo import errors
 from avemo.corpora import protocols
-from avemo.data import dimensions, folds, labels, mixture, pipeline, targets
+from avemo.data import (
+  dimensions,
+  folds,
+  labels,
+  mixture,
+  pipeline,
+  sequences,
+  targets,
+)
 from avemo.data import parts as parts_lib
 from avemo.evaluate import (
   conditions,
@@ -23,10 +31,13 @@ from avemo.evaluate import (
   predictions,
   report,
   restore,
+  rows,
   scores,
   summary,
   table,
 )
+from avemo.evaluate import smooth as smooth_lib
+from avemo.features import films, sources
 from avemo.runtime import cost as cost_lib
 
 
@@ -39,6 +50,8 @@ def evaluate(
   protocol: str | None = None,
   fold: int | None = None,
   views: int | None = None,
+  smooth: str | None = None,
+  adaptive: float | None = None,
   data_dir: str | os.PathLike | None = None,
   condition: conditions.Condition | None = None,
 ) -> dict[str, Any]:
@@ -55,6 +68,12 @@ def evaluate(
     fold: published number of the fold.
     views: test-time views of a clip, whose probabilities are averaged; as
       many as the run was trained on when None, and 1 where it was on none.
+    smooth: of films labelled by frame: 'none', 'mean:S' or 'median:S', S in
+      seconds, or 'chosen' by films of the training set that were held out; as
+      the run's config says when None.
+    adaptive: of a model over features of frames: faces that differ by less
+      from the one looked at before are taken for it, see
+      `features.adaptive.choose`; every face is looked at when None.
     data_dir: where datasets are; as in the training run when None.
     condition: under which the clips are seen and heard; its folder is
       `eval/<split>-<name>/`, so that nobody takes it for the clean score.
@@ -69,6 +88,8 @@ def evaluate(
   restored = restore.restore(workdir, checkpoint=checkpoint)
   condition = condition or conditions.Condition()
   condition.check(restored.options.use)
+  if adaptive is not None:
+    restored = set_adaptive(restored, workdir, adaptive)
   section = restored.config['data']
   parts = choose_parts(workdir, section, data, protocol, fold)
   dataset = parts_lib.open_parts(
@@ -83,12 +104,17 @@ def evaluate(
       f'{dataset.name}'
     )
   views = views or restored.config.get('features', {}).get('views') or 1
+  smooth = smooth or restored.config.get('evaluate', {}).get('smooth')
+  smooth = smooth or 'none'
+  smooth_lib.check(smooth)
   watch = cost_lib.Stopwatch(
     predictions.make_predict_step(restored.model, restored.mesh)
   )
-  found = predict(
+  found = predict_rows(
     restored, dataset, records, watch, views=views, condition=condition
   )
+  found, smoothed = smooth_rows(found, restored, dataset, parts, smooth, split)
+  found = make_rows(found, dataset, restored.labels.names, restored.tasks)
   name = '-'.join(filter(None, (split, condition.name)))
   directory = workdir / 'eval' / name
   keep_other_score(directory, about)
@@ -97,6 +123,8 @@ def evaluate(
     'split': split,
     **about,
     'views': views,
+    **smoothed,
+    **describe_rate(restored, dataset, records),
     'checkpoint': restored.step,
     'chosen_by': describe_choice(restored.config, checkpoint),
     'warnings': warn_of_condition(restored, condition),
@@ -236,14 +264,22 @@ def warn_of_condition(
 
 
 def predict(
+  restored: restore.Restored, dataset: Any, records: np.ndarray, *, views: int
+) -> table.Predictions:
+  """As `predict_rows`, as a table."""
+  found = predict_rows(restored, dataset, records, views=views)
+  return make_rows(found, dataset, restored.labels.names, restored.tasks)
+
+
+def predict_rows(
   restored: restore.Restored,
   dataset: Any,
   records: np.ndarray,
-  step: predictions.Step,
+  step: predictions.Step | None = None,
   *,
   views: int,
-  condition: conditions.Condition,
-) -> table.Predictions:
+  condition: conditions.Condition | None = None,
+) -> rows.RecordPredictions:
   """Predicts records of a dataset, with a progress bar.
 
   Classes that the dataset's corpus does not annotate get probability 0.
@@ -253,19 +289,28 @@ def predict(
   devices = restored.mesh.size
   size = -(-section['batch_size'] // devices) * devices
   every = section.get('every', 1.0)
-  looks = pipeline.list_looks(
-    dataset,
-    records,
-    targets.make_table(dataset, space, tasks=restored.tasks),
-    options=restored.options,
-    views=views,
-    every=every,
-  )
+  features = open_features(restored, dataset, records)
+  if features is None:
+    total = len(
+      pipeline.list_looks(
+        dataset,
+        records,
+        targets.make_table(dataset, space, tasks=restored.tasks),
+        options=restored.options,
+        views=views,
+        every=every,
+      )
+    )
+  else:
+    total = sum(features.count(record) for record in records)
   with tqdm.tqdm(
-    total=len(looks), unit='view', desc='predicting', disable=None
+    total=total,
+    unit='view' if features is None else 'frame',
+    desc='predicting',
+    disable=None,
   ) as bar:
-    found = predictions.predict_records(
-      step,
+    return predictions.predict_records(
+      step or predictions.make_predict_step(restored.model, restored.mesh),
       restored.variables,
       dataset,
       records,
@@ -278,9 +323,119 @@ def predict(
       every=every,
       workers=section.get('workers', 0),
       progress=bar.update,
-      change=condition.apply if condition.name else None,
+      change=condition.apply if condition and condition.name else None,
+      features=features,
     )
-  return make_rows(found, dataset, space.names, restored.tasks)
+
+
+def smooth_rows(
+  found: rows.RecordPredictions,
+  restored: restore.Restored,
+  dataset: Any,
+  parts: Sequence[parts_lib.Part],
+  smooth: str,
+  split: str,
+) -> tuple[rows.RecordPredictions, dict[str, Any]]:
+  """The rows smoothed, and what `metrics.json` says of it.
+
+  Raises:
+    AvemoError: nothing is labelled by frame, or nothing is held out to choose
+      a window on.
+  """
+  if smooth == 'none':
+    return found, {}
+  tasks = restored.tasks
+  if not (found.frame >= 0).any():
+    raise errors.AvemoError(
+      f'smooth={smooth}: these are clips, and films are smoothed'
+    )
+  about = {'ways': dict.fromkeys(tasks, smooth)}
+  if smooth == smooth_lib.CHOSEN:
+    held = parts_lib.find_split(dataset, parts, 'val')
+    tested = parts_lib.find_split(dataset, parts, 'test')
+    if not len(held) or np.isin(held, tested).any() or split == 'val':
+      raise errors.AvemoError(
+        f'smooth={smooth}: no films of the training set are held out to choose '
+        'on; name a window, such as mean:1'
+      )
+    other = predict_rows(restored, dataset, held, views=1)
+    ways, scored = smooth_lib.choose(
+      other, find_times(restored, dataset, other), dataset, tasks
+    )
+    about = {'ways': ways, 'chosen_on': 'val', 'scores': scored}
+  before = scores.measure(found, tasks)
+  names = [name for task in tasks for name in scores.NAMES[task]]
+  about['unsmoothed'] = {
+    name: None if np.isnan(before[name]) else before[name] for name in names
+  }
+  times = find_times(restored, dataset, found)
+  found = smooth_lib.apply(found, times, dataset, about['ways'])
+  return found, {'smoothing': about}
+
+
+def find_times(
+  restored: restore.Restored, dataset: Any, found: rows.RecordPredictions
+) -> np.ndarray:
+  films = open_features(restored, dataset, np.unique(found.record))
+  return smooth_lib.find_times(dataset, found, films)
+
+
+def open_features(
+  restored: restore.Restored, dataset: Any, records: np.ndarray
+) -> sequences.Films | None:
+  """What the towers of a run say of frames; None of a model without any."""
+  if not restored.towers:
+    return None
+  options = restored.config['features']
+  return films.cache_films(
+    options['cache'],
+    dataset,
+    records,
+    sources.open_again(restored.towers, options.get('towers') or {}),
+    length=options['frames'],
+    threshold=options.get('adaptive'),
+  )
+
+
+def set_adaptive(
+  restored: restore.Restored, workdir: pathlib.Path, threshold: float
+) -> restore.Restored:
+  """The model, to be read at an adaptive frame rate.
+
+  Raises:
+    AvemoError: it does not read features of frames, or the threshold is none.
+  """
+  if not restored.towers or 'video' not in {
+    one['modality'] for one in restored.towers
+  }:
+    raise errors.AvemoError(
+      f'{workdir}: --adaptive is for models over features of faces, frame by '
+      'frame (model.name=sequence)'
+    )
+  if not 0 <= threshold <= 1:
+    raise errors.AvemoError(
+      f'adaptive={threshold}: the difference of grey that counts, 0 to 1'
+    )
+  section = restored.config['features'] | {'adaptive': threshold}
+  config = restored.config | {'features': section}
+  return dataclasses.replace(restored, config=config)
+
+
+def describe_rate(
+  restored: restore.Restored, dataset: Any, records: np.ndarray
+) -> dict[str, Any]:
+  """How many of the frames a tower over faces was run on."""
+  films = open_features(restored, dataset, records)
+  if films is None or not films.looked_at:
+    return {}
+  looked_at, total = films.count_looked_at(records)
+  return {
+    'frame_rate': {
+      'adaptive': restored.config['features'].get('adaptive'),
+      'looked_at': looked_at,
+      'frames': total,
+    }
+  }
 
 
 def make_rows(
