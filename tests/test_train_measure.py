@@ -147,7 +147,7 @@ def test_evaluation_reads_what_training_measured(measured, tmp_path):
     kept['model']['pictures']['std']
   )
   split = folds.find_split(dataset, PROTOCOL, 0)
-  found = run.predict(restored, dataset, split.test, views=1)
+  found = run.predict_rows(restored, dataset, split.test, views=1)
   # Of a model that sees nothing all rows would be alike.
   assert np.ptp(found.probabilities, axis=0).max() > 1e-4
   # A run that goes on measures nothing anew, and trains as if unbroken.

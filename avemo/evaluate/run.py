@@ -263,14 +263,6 @@ def warn_of_condition(
   return warnings
 
 
-def predict(
-  restored: restore.Restored, dataset: Any, records: np.ndarray, *, views: int
-) -> table.Predictions:
-  """As `predict_rows`, as a table."""
-  found = predict_rows(restored, dataset, records, views=views)
-  return make_rows(found, dataset, restored.labels.names, restored.tasks)
-
-
 def predict_rows(
   restored: restore.Restored,
   dataset: Any,
