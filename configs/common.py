@@ -63,6 +63,7 @@ def default() -> ml_collections.ConfigDict:
     'stride': 4,
     'size': 224,
     'margin': 1.3,
+    'squeeze': False,
     'seconds': 3.0,
     'workers': 0,
     'balanced': False,
@@ -85,7 +86,23 @@ def default() -> ml_collections.ConfigDict:
     'video': {'name': 'videomae', 'variant': 'base'},
     'audio': {'name': 'spectrogram_vit', 'variant': 'base'},
     'features': {},
-    'fusion': {'kind': 'early', 'early': {'join_at': 0}, 'late': {}},
+    # Each kind has its options under its name, so that a grid can vary it.
+    'fusion': {
+      'kind': 'early',
+      'early': {'join_at': 0},
+      'late': {},
+      'cross_attention': {'depth': 2, 'num_heads': 12},
+      'bottleneck': {'tokens': 4, 'join_at': 8},
+      'sequence': {
+        'strategy': 'fslf',
+        'count': 16,
+        'size': 224,
+        'run': 2,
+        'saturate': True,
+        'shuffle': 'step',
+        'pictures': {},
+      },
+    },
     # Of emotion, valence_arousal, dominance and action_units, what is learned.
     'heads': ('emotion',),
     'dropout': 0.0,
@@ -148,6 +165,7 @@ def shrink(config: ml_collections.ConfigDict) -> None:
   config.data.seconds = 0.5
   config.model.video.variant = 'tiny'
   config.model.audio.variant = 'tiny'
+  config.model.fusion.sequence.update(count=4, size=32)
   config.optim.warmup = min(config.optim.warmup, 1)
   config.optim.accumulate = 1
   config.control.evaluate_every = 2

@@ -16,7 +16,7 @@ from avemo import errors
 SAMPLE_RATE = 16_000
 
 MODALITIES = ('video', 'audio')
-SAMPLINGS = ('uniform', 'dense')
+SAMPLINGS = ('uniform', 'dense', 'head')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,11 +26,13 @@ class ClipOptions:
   Attributes:
     frames: T, frames of a clip.
     sampling: 'uniform' spreads the frames over the whole clip, 'dense' takes
-      them `stride` apart from one place.
-    stride: frames from one dense frame to the next.
+      them `stride` apart from one place, 'head' from the first frame on.
+    stride: frames from one frame to the next, where they are not uniform.
     size: H and W, pixels.
     margin: side of the square that is cut, as a multiple of the face's box;
       None takes the middle square of the stored picture, face or no face.
+    squeeze: instead of its middle square press the whole picture into one,
+      without its aspect; only where `margin` is None.
     seconds: of speech.
     use: the modalities that a batch carries.
   """
@@ -40,6 +42,7 @@ class ClipOptions:
   stride: int = 4
   size: int = 224
   margin: float | None = 1.3
+  squeeze: bool = False
   seconds: float | None = 3.0
   use: tuple[str, ...] = MODALITIES
 
@@ -53,6 +56,11 @@ class ClipOptions:
     if self.sampling not in SAMPLINGS:
       raise errors.AvemoError(
         f'sampling={self.sampling!r}: use one of {", ".join(SAMPLINGS)}'
+      )
+    if self.squeeze and self.margin is not None:
+      raise errors.AvemoError(
+        f'squeeze takes whole pictures, and margin={self.margin} cuts faces: '
+        'set margin=None'
       )
     if 'audio' in self.use and not self.seconds:
       raise errors.AvemoError('audio is in use: set seconds, its window')
@@ -149,6 +157,8 @@ def choose_frames(
   if options.sampling == 'uniform':
     place = draw.random(count) if is_training else draw.inside
     chosen = (np.arange(count) + place) * num_frames / count
+  elif options.sampling == 'head':
+    chosen = np.arange(count) * options.stride
   else:
     last_start = max(num_frames - ((count - 1) * options.stride + 1), 0)
     start = (
@@ -172,6 +182,9 @@ def decode_frames(
   made = {}
   for index in dict.fromkeys(chosen.tolist()):
     picture = decode_picture(record['frames'][index], record)
+    if options.squeeze:
+      made[index] = squeeze_picture(picture, options.size)
+      continue
     if side is None:
       height, width = picture.shape[:2]
       centre, length = (width / 2, height / 2), min(height, width)
@@ -179,6 +192,13 @@ def decode_frames(
       centre, length = centres[index], side
     made[index] = cut_square(picture, centre, length, options.size)
   return np.stack([made[index] for index in chosen.tolist()])
+
+
+def squeeze_picture(picture: np.ndarray, size: int) -> np.ndarray:
+  """The whole picture as a square, uint8 [size, size, 3]."""
+  smaller = min(picture.shape[:2]) >= size
+  method = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+  return cv2.resize(picture, (size, size), interpolation=method)
 
 
 def decode_picture(

@@ -20,9 +20,11 @@ from avemo.audio import functionals as audio_functionals
 from avemo.audio import vggish as audio_vggish
 from avemo.audio import waveform as audio_waveform
 from avemo.models import (
+  bottleneck,
   fusion,
   heads,
   layers,
+  picture_sequence,
   sections,
   videomae,
 )
@@ -46,7 +48,8 @@ class Emotion(nn.Module):
       reads, which exists only in here, are applied in training (rng
       `dropout`).
     fusion: `kind`, out of `FUSIONS`, and under the name of each kind its
-      arguments; not in use with one modality.
+      arguments. With one modality only 'sequence' is in use, which gives the
+      video tower that modality's pictures, and leaves the audio tower out.
     heads: names of the outputs, out of `heads.NAMES`.
     head: `heads.OPTIONS` of the heads.
     dropout: rate on the feature before a head, in training.
@@ -93,11 +96,14 @@ class Emotion(nn.Module):
     video = sections.read_section('video', self.video, sections.VIDEO_TOWERS)
     audio = sections.read_section('audio', self.audio, sections.AUDIO_TOWERS)
     join = sections.read_fusion(self.fusion)
-    if len(self.use) == 1:
+    in_pictures = bool(join) and join[0] is picture_sequence.PictureSequence
+    if len(self.use) == 1 and not in_pictures:
       join = None
-    if 'audio' in self.use:
+    if in_pictures:
+      sections.check_pictures(self.augment)
+    elif 'audio' in self.use:
       sections.check_reads(audio[0], bool(join), self.features, self.augment)
-    if join and not hasattr(video[0], 'embed'):
+    if join and not in_pictures and not hasattr(video[0], 'embed'):
       raise errors.AvemoError(
         'the video tower has no encoder to join in; use fusion.kind=late'
       )
@@ -108,12 +114,15 @@ class Emotion(nn.Module):
         'augment.feature_mixup blends functionals: it needs model.use=audio '
         'and model.audio.name=functionals; mixup serves all towers'
       )
-    if join:
+    if join and join[0] is bottleneck.Bottleneck:
+      sections.check_finishes(audio[0])
+    if join and join[0] is fusion.Early:
       join_at = join[1].get('join_at', 0)
       sections.check_joins(video[1].get('frozen_blocks', 0), join_at)
       audio = sections.shorten(audio, join_at)
-    self.video = self._build(video) if 'video' in self.use else None
-    self.audio = self._build(audio) if 'audio' in self.use else None
+    towers = ('video',) if in_pictures else self.use
+    self.video = self._build(video) if 'video' in towers else None
+    self.audio = self._build(audio) if 'audio' in towers else None
     self.fusion = self._build(join) if join else None
     self.head = heads.Heads(
       self.num_classes, self.heads, self.dropout, **self.head, parent=None
@@ -147,8 +156,16 @@ class Emotion(nn.Module):
     present = {name: batch[f'has_{name}'] for name in self.use}
     if self.fusion is None:
       pooled = self._pool_each(batch, train)
+    elif isinstance(self.fusion, bottleneck.Bottleneck):
+      pooled = self._pool_exchanged(batch, present, train)
+    elif isinstance(self.fusion, picture_sequence.PictureSequence):
+      pooled = {'joint': self._pool_pictures(batch, present, train)}
+      present = {'joint': functools.reduce(jnp.logical_or, present.values())}
     else:
-      pooled = {'joint': self._pool_joint(batch, present, train)}
+      pool = self._pool_joint
+      if isinstance(self.fusion, fusion.CrossAttention):
+        pool = self._pool_crossed
+      pooled = {'joint': pool(batch, present, train)}
       present = {'joint': jnp.ones_like(present['video'])}
     outputs = self.head(pooled, train=train)
     return fusion.average_outputs(outputs, present)
@@ -180,21 +197,70 @@ class Emotion(nn.Module):
     train: bool,
   ) -> jax.Array:
     """One feature [B, D] from tokens that meet in the video's encoder."""
-    join_at = self.fusion.join_at
-    encoder = self.video.encoder
+    join_at, trains = self.fusion.join_at, self._find_trained(train)
+    tokens = self._begin(batch, train, join_at)
+    joined = self.fusion(tokens, present)
+    joined = self.video.encoder(joined, train=trains['video'], start=join_at)
+    return self.video.pool(joined)
+
+  def _pool_crossed(
+    self,
+    batch: Mapping[str, jax.Array],
+    present: dict[str, jax.Array],
+    train: bool,
+  ) -> jax.Array:
+    """One feature [B, 2 D] from tokens that meet after both encoders."""
+    tokens = self._begin(batch, train, None)
+    return self.fusion(tokens, present, train=train)
+
+  def _pool_exchanged(
+    self,
+    batch: Mapping[str, jax.Array],
+    present: dict[str, jax.Array],
+    train: bool,
+  ) -> dict[str, jax.Array]:
+    """A feature [B, D] from each encoder, which read each other's tokens."""
+    towers = {'video': self.video, 'audio': self.audio}
+    tokens = self.fusion(
+      self._begin(batch, train, self.fusion.join_at),
+      {name: tower.encoder for name, tower in towers.items()},
+      present,
+      self._find_trained(train),
+    )
+    return {
+      'video': self.video.pool(tokens['video']),
+      'audio': self.audio.pool(self.audio.finish(tokens['audio'])),
+    }
+
+  def _pool_pictures(
+    self,
+    batch: Mapping[str, jax.Array],
+    present: dict[str, jax.Array],
+    train: bool,
+  ) -> jax.Array:
+    """One feature [B, D] from one sequence of the pictures of both."""
+    frames = self.fusion(batch, present, train=train)
+    counts = functools.reduce(jnp.logical_or, present.values())
+    counts &= batch.get('mask', True)
+    tokens = self.video(
+      videomae.normalize(frames),
+      counts,
+      train=self._find_trained(train)['video'],
+    )
+    return self.video.pool(tokens)
+
+  def _begin(
+    self, batch: Mapping[str, jax.Array], train: bool, stop: int | None
+  ) -> dict[str, jax.Array]:
+    """Tokens [B, N, width] of both towers after `stop` blocks, or all."""
     trains = self._find_trained(train)
-    frames = videomae.normalize(batch['frames'])
-    tokens = {
-      'video': encoder(
-        self.video.embed(frames), train=trains['video'], stop=join_at
-      ),
+    frames = self.video.embed(videomae.normalize(batch['frames']))
+    return {
+      'video': self.video.encoder(frames, train=trains['video'], stop=stop),
       'audio': self.audio.begin(
-        *self._read_speech(batch, train), stop=join_at, train=trains['audio']
+        *self._read_speech(batch, train), stop=stop, train=trains['audio']
       ),
     }
-    joined = self.fusion(tokens, present)
-    joined = encoder(joined, train=trains['video'], start=join_at)
-    return self.video.pool(joined)
 
   def _find_trained(self, train: bool) -> dict[str, bool]:
     return {

@@ -1,4 +1,4 @@
-"""Where modalities meet: as tokens before an encoder, or as logits after it."""
+"""Where modalities meet: as tokens before or after encoders, or as logits."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from avemo.models import layers
+from avemo.models import cross, layers
 
 
 class Early(nn.Module):
@@ -38,24 +38,86 @@ class Early(nn.Module):
     Returns:
       Tokens [B, sum of N, D], in the order of `tokens`.
     """
-    width = next(iter(tokens.values())).shape[-1]
-    joined = []
-    for number, (name, x) in enumerate(tokens.items()):
-      if number:
-        x = nn.Dense(
-          width,
-          kernel_init=layers.initialize_kernel,
-          dtype=self.dtype,
-          name=f'{name}_projection',
-        )(x)
-      missing = self._embedding(f'{name}_missing', width)
-      x = jnp.where(present[name][:, None, None], x, missing)
-      joined.append(x + self._embedding(f'{name}_modality', width))
-    return jnp.concatenate(joined, axis=1)
+    return jnp.concatenate(align(self, tokens, present), axis=1)
 
-  def _embedding(self, name: str, width: int) -> jax.Array:
-    value = self.param(name, layers.initialize_embedding, (width,))
-    return value.astype(self.dtype)
+
+class CrossAttention(nn.Module):
+  """Tokens of whole towers that attend to each other's, then one feature.
+
+  Pairs of blocks as in HiCMAE, after projection to the video's width. The
+  tokens of a missing modality are one learned embedding, repeated.
+
+  Attributes:
+    depth: number of pairs of blocks.
+    num_heads: K.
+    drop_path: rate at the last pair, rising linearly from 0.
+    remat: recompute activations in the backward pass to save memory.
+    dtype: compute dtype.
+  """
+
+  depth: int = 2
+  num_heads: int = 4
+  drop_path: float = 0.0
+  remat: bool = True
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(
+    self,
+    tokens: dict[str, jax.Array],
+    present: dict[str, jax.Array],
+    *,
+    train: bool = False,
+  ) -> jax.Array:
+    """Maps tokens as those of `Early` to a feature, float32 [B, 2 D]."""
+    blocks = cross.Fusion(
+      self.depth,
+      self.num_heads,
+      drop_path=self.drop_path,
+      remat=self.remat,
+      dtype=self.dtype,
+      name='cross',
+    )
+    joined = blocks(*align(self, tokens, present), train=train)
+    return jnp.concatenate(
+      [x.astype(jnp.float32).mean(1) for x in joined], axis=-1
+    )
+
+
+def align(
+  module: nn.Module,
+  tokens: dict[str, jax.Array],
+  present: dict[str, jax.Array],
+) -> list[jax.Array]:
+  """Projects the tokens to one width, replaces and marks them.
+
+  Args:
+    module: in whose compact method this is called; it gets the parameters.
+    tokens: [B, N, any width] by modality. The first keeps its width, D, and
+      its values; the others are projected to D.
+    present: bool [B] by modality.
+
+  Returns:
+    Tokens [B, N, D] of each modality, in the order of `tokens`.
+  """
+
+  def embed(name):
+    value = module.param(name, layers.initialize_embedding, (width,))
+    return value.astype(module.dtype)
+
+  width = next(iter(tokens.values())).shape[-1]
+  aligned = []
+  for number, (name, x) in enumerate(tokens.items()):
+    if number:
+      x = nn.Dense(
+        width,
+        kernel_init=layers.initialize_kernel,
+        dtype=module.dtype,
+        name=f'{name}_projection',
+      )(x)
+    x = jnp.where(present[name][:, None, None], x, embed(f'{name}_missing'))
+    aligned.append(x + embed(f'{name}_modality'))
+  return aligned
 
 
 def average_outputs(

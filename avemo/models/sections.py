@@ -14,11 +14,13 @@ from flax import core
 from avemo import augment as augmentation
 from avemo import errors
 from avemo.models import (
+  bottleneck,
   cnn,
   efficientnet,
   functionals,
   fusion,
   layers,
+  picture_sequence,
   spectrogram_vit,
   vggish,
   videomae,
@@ -43,7 +45,15 @@ AUDIO_TOWERS = types.MappingProxyType(
   }
 )
 # None: each modality has its own logits, and they are averaged.
-FUSIONS = types.MappingProxyType({'early': fusion.Early, 'late': None})
+FUSIONS = types.MappingProxyType(
+  {
+    'early': fusion.Early,
+    'late': None,
+    'cross_attention': fusion.CrossAttention,
+    'bottleneck': bottleneck.Bottleneck,
+    'sequence': picture_sequence.PictureSequence,
+  }
+)
 
 NO_OPTIONS = core.FrozenDict()
 
@@ -75,6 +85,30 @@ def check_reads(
   if unused:
     raise errors.AvemoError(
       f'the audio tower {name!r} has no use for {unused[0]}; leave it out'
+    )
+
+
+def check_pictures(augment: Mapping[str, Any]) -> None:
+  """Raises an AvemoError for augmentations that pictures do not have."""
+  unused = [
+    name
+    for name in augment
+    if name in augmentation.SPECTROGRAM or name in augmentation.POWER
+  ]
+  if unused:
+    raise errors.AvemoError(
+      f'fusion.kind=sequence draws pictures of the sound itself and has no use '
+      f'for augment.{unused[0]}; leave it out'
+    )
+
+
+def check_finishes(tower: type) -> None:
+  """Raises an AvemoError where the audio tower's blocks cannot go in step."""
+  if not hasattr(tower, 'finish'):
+    name = next(k for k, v in AUDIO_TOWERS.items() if v is tower)
+    raise errors.AvemoError(
+      f'fusion.kind=bottleneck: the audio tower {name!r} has no blocks to run '
+      'in step with the video; use fusion.kind=cross_attention'
     )
 
 
@@ -111,15 +145,20 @@ def read_section(
 def read_fusion(
   section: Mapping[str, Any],
 ) -> tuple[type, dict[str, Any]] | None:
-  """The class that joins tokens and its arguments; None if logits are."""
+  """The class that joins modalities and its arguments; None if logits are."""
   layers.check_names('fusion option', section, ('kind', *FUSIONS))
-  make = layers.choose('fusion', section.get('kind', 'early'), FUSIONS)
-  options = check_options('early', fusion.Early, section.get('early', {}))
+  kind = section.get('kind', 'early')
+  make = layers.choose('fusion', kind, FUSIONS)
+  options = {
+    name: check_options(name, one, section.get(name, {}))
+    for name, one in FUSIONS.items()
+    if one
+  }
   if section.get('late'):
     raise errors.AvemoError(
       f'late fusion has no options, not {", ".join(section["late"])}'
     )
-  return make and (make, options)
+  return make and (make, options[kind])
 
 
 def check_options(

@@ -142,6 +142,10 @@ class SpectrogramViT(nn.Module):
     """
     del num_frames, mask
     tokens = self.encoder(self.embedding(spectrogram), train=train)
+    return self.finish(tokens)
+
+  def finish(self, tokens: jax.Array) -> jax.Array:
+    """Tokens after the last block to those that are pooled."""
     return self.norm(tokens) if 'tokens' in self.norms else tokens
 
   def begin(
@@ -150,7 +154,7 @@ class SpectrogramViT(nn.Module):
     num_frames: jax.Array | None = None,
     mask: jax.Array | None = None,
     *,
-    stop: int,
+    stop: int | None,
     train: bool = False,
   ) -> jax.Array:
     """The tokens [B, S + N, D] after the first `stop` blocks, unnormed."""

@@ -94,13 +94,13 @@ def describe(
 def find_needs(config: Mapping[str, Any]) -> tuple[str, ...]:
   """The modalities that a model's training never took away.
 
-  Towers whose logits are averaged stand alone; tokens that are joined do not.
+  Towers whose logits are averaged stand alone; others were joined before.
 
   Args:
     config: of the training run.
   """
   model = config.get('model', {})
-  joined = model.get('fusion', {}).get('kind') == 'early'
+  joined = model.get('fusion', {}).get('kind', 'late') != 'late'
   if not joined or len(model.get('use', ())) < 2:
     return ()
   rates = config.get('augment', {}).get('modality_dropout')

@@ -148,7 +148,7 @@ def find_decayed(params: Any) -> Any:
     last = name.split('/')[-1]
     return (
       sum(size > 1 for size in shape) > 1
-      and last not in ('bias', 'scale')
+      and last not in ('bias', 'scale', 'tokens')
       and 'position' not in last
     )
 
@@ -202,11 +202,12 @@ def make_multipliers(
   leaves = {mesh_lib.name_of(path): leaf for path, leaf in paths}
   depths = {}
   for name, leaf in leaves.items():
-    if is_stacked(name):
-      depths[name.split('/')[0]] = leaf.shape[0]
+    tower = name.split('/')[0]
+    if is_stacked(name) and tower != 'fusion':
+      depths[tower] = leaf.shape[0]
   if 'fusion' in params and depths:
     deepest = max(depths.values())
-    depths = dict.fromkeys(params, deepest)
+    depths = {name: deepest for name in params if name != 'fusion'}
   multipliers = {}
   for name, leaf in leaves.items():
     tower, *rest = name.split('/')

@@ -177,13 +177,13 @@ def make_run(config: Mapping[str, Any], dataset: Any | None = None) -> Run:
     restore.make_init(model, feed.options), jax.random.key(0)
   )['params']
   towers = optim.find_frozen_towers(params, adjust.get('freeze', ()))
-  model = make_model(tuple(t for t in towers if t in feed.options.use))
+  model = make_model(tuple(t for t in towers if t in USE))
   tx = optim.hold_blocks(
     optim.make_optimizer(params, learning_rate, **adjust),
     params,
     {
       name: config['model'].get(name, {}).get('frozen_blocks', 0)
-      for name in feed.options.use
+      for name in USE
     },
   )
   choice, mode = make_choice(config, feed)
