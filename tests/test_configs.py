@@ -3,12 +3,14 @@
 import pathlib
 
 import jax
+import numpy as np
 import pytest
 
 from avemo.data.clips import ClipOptions
 from avemo.evaluate import restore
 from avemo.experiment import configs
-from avemo.train import run
+from avemo.train import optim, run, settings
+from configs import sequences
 
 ROOT = pathlib.Path(__file__).parent.parent
 FORMS = {
@@ -18,8 +20,17 @@ FORMS = {
     'corpora=msp_improv,derive,system=audio',
   ),
   'pretrain_crema_d': ('', 'size=small', 'size=base,fold=1'),
+  'sequences': (
+    '',
+    'strategy=bottleneck,corpus=enterface',
+    'strategy=audio,corpus=ravdess,probe',
+    'strategy=sfas,published,probe',
+  ),
   'tiny_crema_d': ('', 'system=late', 'system=audio', 'system=video,fold=2'),
 }
+CLIP_KEYS = (
+  'frames', 'sampling', 'stride', 'size', 'margin', 'squeeze', 'seconds',
+)  # fmt: skip
 
 
 def list_configs():
@@ -38,7 +49,7 @@ def test_config_makes_its_model(path, form):
   data = config['data']
   options = ClipOptions(
     use=tuple(config['model']['use']),
-    **{k: data[k] for k in ('frames', 'sampling', 'stride', 'size', 'seconds')},
+    **{k: data[k] for k in CLIP_KEYS},
   )
   model = restore.make_model(
     config['model'], num_classes=6, augment=config['augment']
@@ -49,3 +60,35 @@ def test_config_makes_its_model(path, form):
   assert all(
     heads == head.keys() for head in shapes['params'].get('head', {}).values()
   )
+
+
+def test_the_grid_of_sequences_names_each_way_by_three_seeds():
+  sweep = sequences.get_sweep()
+  assert len(sweep) == 3 * len(sequences.STRATEGIES) == 36
+  config = configs.load([f'--config={ROOT}/configs/sequences.py:tiny'])
+  made = set()
+  for overrides in sweep:
+    point = config.copy_and_resolve_references()
+    assert overrides.keys() <= settings.flatten(config.to_dict()).keys()
+    point.update_from_flattened_dict(overrides)
+    model = point.model.to_dict()
+    # Of one seed the model too, which must find its options right.
+    made.add(restore.make_model(model, num_classes=6, augment={}))
+  assert len(made) == len(sequences.STRATEGIES)
+
+
+def test_a_probe_trains_the_norm_and_the_layer_after_it_alone():
+  path = f'--config={ROOT}/configs/sequences.py:tiny,probe,strategy=video'
+  config = configs.load([path]).to_dict()
+  model = restore.make_model(config['model'], num_classes=7)
+  options = ClipOptions(frames=16, size=64, use=('video',))
+  shapes = jax.eval_shape(restore.make_init(model, options), jax.random.key(0))
+  blocks = {'video': config['model']['video']['frozen_blocks']}
+  trained = optim.find_trained(shapes['params'], blocks)
+  names = {name for name, kept in trained.items() if np.any(kept)}
+  assert names == {
+    'video/fc_norm/scale',
+    'video/fc_norm/bias',
+    'head/joint/emotion/kernel',
+    'head/joint/emotion/bias',
+  }

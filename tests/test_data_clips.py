@@ -54,6 +54,14 @@ def test_dense_frames_are_a_stride_apart():
   assert set(drawn[:, 0]) == set(range(15))
 
 
+def test_head_frames_start_with_the_clip_whatever_the_draw():
+  head = options(sampling='head', stride=3)
+  clip = clips.load_clip(record(frames=30), head, View())
+  assert frames_seen(clip) == [0, 3, 6, 9]
+  for draw in (View(2, 3), np.random.default_rng(0)):
+    assert clips.choose_frames(30, head, draw).tolist() == [0, 3, 6, 9]
+
+
 @pytest.mark.parametrize('sampling', clips.SAMPLINGS)
 @pytest.mark.parametrize('draw', [View(), View(2, 3), np.random.default_rng(0)])
 def test_clips_that_are_too_short_stay_in_order(sampling, draw):
@@ -96,6 +104,21 @@ def test_without_a_margin_the_middle_of_the_picture_is_taken():
   assert clip['has_video']
   blue = clip['frames'][0, :, :, 2]
   assert blue[16, 25] > 200 and blue[16, 5] < 60
+
+
+def test_a_squeezed_picture_is_whole():
+  picture = np.zeros((40, 80, 3), np.uint8)
+  picture[:, :8], picture[:, 72:] = 255, 128
+  stored = record(frames=1) | {
+    'frames': [cv2.imencode('.png', picture)[1].tobytes()]
+  }
+  cut, squeezed = (
+    clips.load_clip(stored, options(margin=None, **more), View())['frames'][0]
+    for more in ({}, {'squeeze': True})
+  )
+  assert (cut == 0).all()
+  assert squeezed.shape == (32, 32, 3)
+  assert (squeezed[:, :3] == 255).all() and (squeezed[:, -3:] == 128).all()
 
 
 def test_crops_follow_the_face_at_one_scale():
@@ -209,6 +232,7 @@ def test_damage_and_wrong_options_are_named():
     {'sampling': 'random'},
     {'seconds': None},
     {'size': 0},
+    {'squeeze': True},
   ):
     with pytest.raises(errors.AvemoError):
       options(**wrong)
