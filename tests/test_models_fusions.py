@@ -273,6 +273,11 @@ def test_wrong_options_are_refused(make_it, message):
     make_it()
 
 
+def test_heads_must_divide_the_width():
+  with pytest.raises(errors.AvemoError, match='num_heads=3 does not divide'):
+    list_names(make('cross_attention', num_heads=3))
+
+
 @pytest.mark.parametrize(
   ('options', 'message'),
   [

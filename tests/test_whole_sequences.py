@@ -4,6 +4,7 @@ import csv
 import json
 import pathlib
 
+import jax
 import pytest
 
 from avemo import cli
@@ -18,11 +19,19 @@ SMALL = [
   '--config.data.frames=4',
   '--config.data.size=32',
   '--config.model.fusion.sequence.size=32',
-  '--config.model.fusion.sequence.count=8',
+  '--config.model.fusion.sequence.count=4',
   '--config.control.evaluate_every=2',
   '--config.model.video.depth=2',
   '--config.model.audio.depth=2',
 ]
+
+
+@pytest.fixture(autouse=True, scope='module')
+def compile_quickly():
+  before = jax.config.read('jax_disable_most_optimizations')
+  jax.config.update('jax_disable_most_optimizations', True)
+  yield
+  jax.config.update('jax_disable_most_optimizations', before)
 
 
 def train(data_dir, workdir, form, *flags):

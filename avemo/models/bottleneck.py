@@ -153,12 +153,14 @@ def exchange(
       if key is not None:
         own = jax.random.fold_in(key, number * len(blocks) + place)
         rngs = {'dropout': own}
-      both = jnp.concatenate([streams[name], shared], axis=1)
+      both = [streams[name], shared.astype(streams[name].dtype)]
+      both = jnp.concatenate(both, axis=1)
       both, _ = block.apply({'params': params}, both, rate, rngs=rngs)
       streams[name] = both[:, : -shared.shape[1]]
       # Selected, not multiplied: what a missing modality gave may be infinite.
       written.append(jnp.where(seen[name], both[:, -shared.shape[1] :], 0))
-    return (streams, sum(written) / count), None
+    mean = (sum(written) / count).astype(shared.dtype)
+    return (streams, mean), None
 
   layered = {
     name: (params, rates) for name, (_, params, rates) in blocks.items()

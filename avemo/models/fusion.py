@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from avemo import errors
 from avemo.models import cross, layers
 
 
@@ -70,6 +71,12 @@ class CrossAttention(nn.Module):
     train: bool = False,
   ) -> jax.Array:
     """Maps tokens as those of `Early` to a feature, float32 [B, 2 D]."""
+    width = next(iter(tokens.values())).shape[-1]
+    if width % self.num_heads:
+      raise errors.AvemoError(
+        f'fusion.cross_attention.num_heads={self.num_heads} does not divide '
+        f"the video tower's width, {width}"
+      )
     blocks = cross.Fusion(
       self.depth,
       self.num_heads,
