@@ -141,6 +141,7 @@ def make_full(seconds: float, num_clips: int):
 def make_tiny():
   """The towers of tiny_crema_d.py, on as many pictures of 64 pixels."""
   config = tiny_crema_d.get_config('system=early')
+  config.steps = 200
   config.model.video.frozen_blocks = 0
   fusion = config.model.fusion
   fusion.cross_attention = {'depth': 1, 'num_heads': 3, 'remat': False}
