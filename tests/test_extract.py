@@ -4,13 +4,17 @@ import csv
 import dataclasses
 import os
 import stat
+import types
 
 import cv2
 import films
+import jax
 import numpy as np
 import pytest
 
 from avemo import cli, errors
+from avemo.data.labels import LabelSpace
+from avemo.evaluate import restore
 from avemo.experiment import conversion
 from avemo.extract import run
 from avemo.extract.settings import Settings
@@ -244,21 +248,23 @@ def test_openface_is_run_on_a_film(film, wall, tmp_path, capsys, monkeypatch):
 # ------------------------------------------------------------------- features
 
 
-def store(loaded, folder):
+BOTH = {
+  'use': ['video', 'audio'],
+  'video': {'name': 'videomae', 'variant': 'tiny'},
+  'audio': {'name': 'spectrogram_vit', 'variant': 'tiny'},
+  'fusion': {'kind': 'late'},
+}
+
+
+def store(loaded, folder, section=BOTH):
   """Weights of random numbers as `avemo convert` leaves them."""
-  section = {
-    'use': list(loaded.options.use),
-    'video': {'name': 'videomae', 'variant': 'tiny'},
-    'audio': {'name': 'spectrogram_vit', 'variant': 'tiny'},
-    'fusion': {'kind': 'late'},
-  }
   about = {
     **loaded.labels.to_json(),
     'model': section,
     'fresh': [],
     'preprocessing': dataclasses.asdict(loaded.options),
   }
-  variables = {'params': loaded.variables['params'], 'batch_stats': {}}
+  variables = {'batch_stats': {}} | loaded.variables
   conversion.write(folder, variables, about)
   return folder
 
@@ -281,6 +287,44 @@ def test_features_are_what_the_heads_read(film, wall, tmp_path, capsys):
     assert times[0] == 0 and times[-1] < seconds
     np.testing.assert_allclose(np.diff(times), 0.5)
     assert np.ptp(values, axis=0).max() > 1e-3
+
+
+def make_tower(name):
+  """A tower alone, of random weights, and the section that describes it."""
+  options = dataclasses.replace(films.OPTIONS, use=(name,))
+  towers = {
+    'video': {'name': 'efficientnet', 'variant': 'tiny'},
+    'audio': {'name': 'cnn', 'widths': (4,)},
+  }
+  section = {'use': [name], name: towers[name]}
+  model = restore.make_model(section, num_classes=3)
+  make = jax.jit(restore.make_init(model, options))
+  loaded = types.SimpleNamespace(
+    variables=make(jax.random.key(0)),
+    options=options,
+    labels=LabelSpace.of(films.CLASSES),
+  )
+  return loaded, section
+
+
+@pytest.mark.parametrize(
+  'name', ['audio', pytest.param('video', marks=pytest.mark.slow)]
+)
+def test_a_tower_alone_tells_of_windows_or_of_frames(film, tmp_path, name):
+  loaded, section = make_tower(name)
+  weights = store(loaded, tmp_path / 'weights', section)
+  assert extract('features', [film], tmp_path, weights=weights, every=0.25) == 0
+  with np.load(tmp_path / f'{film.stem}.features.npz') as file:
+    found = dict(file)
+  times, values = found[f'{name}_times'], found[name]
+  assert len(times) == len(values) and np.isfinite(values).all()
+  if name == 'video':
+    info = decode.probe(film)
+    assert len(times) > 0.8 * info.num_frames
+    np.testing.assert_allclose(np.diff(times), 1 / info.fps, atol=2e-3)
+  else:
+    # Windows of a second, each told by its middle.
+    np.testing.assert_allclose(times, 0.5 + 0.25 * np.arange(len(times)))
 
 
 @needs_real_data
