@@ -37,7 +37,7 @@ ALLOWED = {
   'augment': set(),
   'data': {'corpora', 'media'},
   'models': {'audio', 'augment'},
-  'features': {'models', 'data', 'runtime'},
+  'features': {'audio', 'models', 'data', 'runtime'},
   'evaluate': EVALUATE,
   'train': TRAIN,
   'predict': EVALUATE | {'evaluate'},
