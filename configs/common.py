@@ -91,6 +91,13 @@ def default() -> ml_collections.ConfigDict:
     'dropout': 0.0,
     'dtype': 'float32',
   }
+  # Features of frozen towers: `cache` is a folder that keeps them, off when
+  # None; `views` is how many fixed looks at a clip training draws from, as
+  # evaluation takes them; None draws anew at every step.
+  config.features = {
+    'cache': config_dict.placeholder(str),
+    'views': config_dict.placeholder(int),
+  }
   # Towers from a training run's workdir or from converted weights.
   config.init = {
     'video': config_dict.placeholder(str),

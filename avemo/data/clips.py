@@ -66,6 +66,12 @@ class ClipOptions:
     return round((self.seconds or 0) * SAMPLE_RATE)
 
 
+def read_options(preprocessing: Mapping[str, Any]) -> ClipOptions:
+  """The options that a file says under `preprocessing`."""
+  names = {field.name for field in dataclasses.fields(ClipOptions)}
+  return ClipOptions(**{k: v for k, v in preprocessing.items() if k in names})
+
+
 @dataclasses.dataclass(frozen=True)
 class View:
   """Which of several looks at a clip evaluation takes: `number` of `count`."""

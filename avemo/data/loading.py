@@ -20,6 +20,14 @@ def pair(place: int, record: int) -> np.ndarray:
   return np.array([place, record], np.int64)
 
 
+def draw_view(seed: int, place: int, views: int) -> clips.View:
+  """One of a number of fixed views, by the place in the global order alone."""
+  if views == 1:
+    return clips.View()
+  rng = np.random.default_rng((seed, place))
+  return clips.View(int(rng.integers(views)), views)
+
+
 @dataclasses.dataclass(frozen=True)
 class LoadTraining(grain.transforms.Map):
   """Places and records of a batch over all hosts to this host's rows."""
@@ -29,6 +37,8 @@ class LoadTraining(grain.transforms.Map):
   options: ClipOptions
   seed: int
   own: slice
+  # None draws frames and speech at random.
+  views: int | None = None
 
   def map(self, numbers: np.ndarray) -> Batch:
     rows = [self.load(*map(int, row)) for row in numbers[self.own]]
@@ -39,7 +49,10 @@ class LoadTraining(grain.transforms.Map):
     rng = np.random.default_rng((self.seed, place))
     stored, seconds = self.source[record], self.options.seconds
     if not is_windowed(self.table, record):
-      clip = clips.load_clip(stored, self.options, rng)
+      draw = rng
+      if self.views:
+        draw = draw_view(self.seed, place, self.views)
+      clip = clips.load_clip(stored, self.options, draw)
       return clip | label(self.table, record)
     found = targets.read_frames(stored, self.table, record)
     known = found.find_known(self.table, record)

@@ -18,7 +18,7 @@ import numpy as np
 from absl import flags
 
 from avemo import errors
-from avemo.data import labels, loading, mixture, targets, windows
+from avemo.data import cached, labels, loading, mixture, targets, windows
 from avemo.data.clips import ClipOptions
 from avemo.data.labels import LabelSpace
 
@@ -50,6 +50,8 @@ def train_batches(
   tasks: Sequence[str] = (labels.EMOTION,),
   derive: str | None = None,
   weights: Sequence[float] | None = None,
+  fixed_views: int | None = None,
+  features: cached.Clips | None = None,
 ) -> 'Batches':
   """Endless shuffled batches of this host, from batch `first_step` on.
 
@@ -78,6 +80,9 @@ def train_batches(
     derive: see `targets.make_table`.
     weights: shares of the parts of a mixture in the examples; as many as
       they have records when None.
+    fixed_views: each clip is one of so many views, as evaluation takes them,
+      and not drawn at random.
+    features: of such views, in place of frames and speech.
 
   Returns:
     Iterator over dicts of arrays [B / num_hosts, ...]; close it at the end.
@@ -101,7 +106,12 @@ def train_batches(
     table = targets.deal_labels(table, records, shuffle_labels_seed)
   size = split_batch(batch_size, num_hosts)
   own = slice(host * size, (host + 1) * size)
-  load = loading.LoadTraining(dataset.source, table, options, seed, own)
+  if features is None:
+    load = loading.LoadTraining(
+      dataset.source, table, options, seed, own, fixed_views
+    )
+  else:
+    load = cached.LoadTraining(features, table, seed, own)
   order = order_records(dataset, records, table, seed, weights, balanced)
   # Batches of numbers, of which each host decodes its own rows alone.
   numbers = order.map_with_index(loading.pair).batch(
@@ -189,6 +199,7 @@ def eval_batches(
   host: int = 0,
   num_hosts: int = 1,
   workers: int = 0,
+  features: cached.Clips | None = None,
 ) -> 'Batches':
   """Every look once, in order, on one of the hosts.
 
@@ -206,12 +217,18 @@ def eval_batches(
     host: number of this host.
     num_hosts: number of hosts.
     workers: processes that decode; 0 decodes in threads of this one.
+    features: of clips, in place of frames and speech.
 
   Returns:
     Iterator over dicts of arrays [B / num_hosts, ...]; close it at the end.
   """
   split_batch(batch_size, num_hosts)
   rows = [*rows, *([(loading.PADDING, 0)] * (-len(rows) % batch_size))]
+  if features is not None:
+    cached.check_views(features, views)
+    own = grain.MapDataset.source(rows)[host::num_hosts].map(np.array)
+    load = cached.LoadEvaluation(features, table)
+    return iterate(own.batch(batch_size // num_hosts).map(load), 0)
   load = loading.LoadEvaluation(dataset.source, table, options, views, every)
   own = grain.MapDataset.source(rows)[host::num_hosts].map(load)
   return iterate(own.batch(batch_size // num_hosts), workers)

@@ -125,6 +125,20 @@ def make_table(
   )
 
 
+def make_unlabelled(count: int, space: LabelSpace) -> Table:
+  """A table of rows that nothing is asked of."""
+  return Table(
+    tasks=(labels.EMOTION,),
+    emotion=np.full(count, -1, np.int32),
+    target=np.zeros((count, len(space)), np.float32),
+    class_mask=np.ones((count, len(space)), bool),
+    values={},
+    frames={labels.EMOTION: np.full(count, -1, np.int64)},
+    part=np.zeros(count, np.int64),
+    expressions=(),
+  )
+
+
 def _make_part(part, space, tasks, soft_labels, derive):
   emotion = space.indices(clips.as_text(e) for e in part.index['emotion'])
   target = np.zeros((len(emotion), len(space)), np.float32)

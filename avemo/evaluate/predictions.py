@@ -106,7 +106,7 @@ def predict_records(
       said of a frame is interpolated, see `frames`.
     read: keeps labels by frame from one call to the next.
     **options: of `_apply_step`: `options`, `batch_size`, `mesh`, `workers`,
-      `progress`.
+      `progress`, `features`.
 
   Returns:
     The same on every host.
@@ -214,6 +214,7 @@ def _apply_step(
   every: float = 1.0,
   workers: int = 0,
   progress: Callable[[int], None] | None = None,
+  features: Any = None,
 ) -> dict[str, np.ndarray]:
   """What a step says of every look, padding left out.
 
@@ -230,6 +231,7 @@ def _apply_step(
     every: seconds between two windows.
     workers: processes that decode on each host.
     progress: called with the number of looks after each batch.
+    features: see `pipeline.eval_batches`.
   """
   mesh_lib.check_batch_size(batch_size, mesh)
   if not len(looks):
@@ -246,6 +248,7 @@ def _apply_step(
     num_hosts=jax.process_count(),
     # A process takes longer to start than to make one batch.
     workers=min(workers, -(-len(looks) // batch_size) - 1),
+    features=features,
   )
   rows = []
   try:

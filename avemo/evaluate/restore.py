@@ -1,7 +1,6 @@
 """A trained model from the workdir of its run, or from converted weights."""
 
 import dataclasses
-import json
 import os
 import pathlib
 from collections.abc import Mapping
@@ -10,12 +9,13 @@ from typing import Any
 import jax
 
 from avemo import errors, models
-from avemo.data import mixture
+from avemo.data import clips, mixture
 from avemo.data.clips import SAMPLE_RATE, ClipOptions
 from avemo.data.labels import EMOTION, LabelSpace
 from avemo.models import emotion, layers, sections
 from avemo.runtime import checkpoint as checkpoint_lib
 from avemo.runtime import mesh as mesh_lib
+from avemo.runtime import workdirs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,10 +119,12 @@ def restore(
   )
 
 
-DEFAULT_METRIC = 'val/uar'
-
-# What marks a directory of converted weights, and describes them.
-MODEL_FILE = 'model.json'
+DEFAULT_METRIC = workdirs.DEFAULT_METRIC
+MODEL_FILE = workdirs.MODEL_FILE
+find_kept = workdirs.find_kept
+open_checkpoints = workdirs.open_checkpoints
+read_json = workdirs.read_json
+read_options = clips.read_options
 
 
 def restore_converted(directory: pathlib.Path) -> Restored:
@@ -181,24 +183,6 @@ def find_shapes(
     lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
     jax.eval_shape(make_init(model, options), jax.random.key(0)),
   )
-
-
-def open_checkpoints(
-  workdir: pathlib.Path, config: Mapping[str, Any]
-) -> checkpoint_lib.Checkpoints:
-  """The checkpoints of a run, to be read; ranked as the run has."""
-  control = config.get('control', {})
-  return checkpoint_lib.Checkpoints(
-    workdir / 'checkpoints',
-    metric=control.get('metric', DEFAULT_METRIC),
-    mode=control.get('mode', 'max'),
-    read_only=True,
-  )
-
-
-def find_kept(config: Mapping[str, Any]) -> str:
-  """The item of a checkpoint with the parameters that a run stands for."""
-  return 'ema' if config.get('optim', {}).get('ema') else 'params'
 
 
 def make_model(
@@ -292,25 +276,3 @@ def describe_inputs(
   if derive:
     about['derived'] = {'valence_arousal': derive}
   return labels.to_json() | about
-
-
-def read_options(preprocessing: Mapping[str, Any]) -> ClipOptions:
-  """The options that `describe_inputs` wrote."""
-  names = {field.name for field in dataclasses.fields(ClipOptions)}
-  return ClipOptions(**{k: v for k, v in preprocessing.items() if k in names})
-
-
-def read_json(path: pathlib.Path) -> dict[str, Any]:
-  """An object from a file of a workdir.
-
-  Raises:
-    AvemoError: it is not there, or damaged.
-  """
-  try:
-    return json.loads(path.read_text(encoding='utf-8'))
-  except FileNotFoundError as error:
-    raise errors.AvemoError(
-      f'{path}: not found; name the workdir of a training run'
-    ) from error
-  except (OSError, ValueError) as error:
-    raise errors.AvemoError(f'{path}: cannot be read ({error})') from error

@@ -49,7 +49,8 @@ def evaluate(
       run has when None, like the next two.
     protocol: its name.
     fold: published number of the fold.
-    views: test-time views of a clip, whose probabilities are averaged; 1.
+    views: test-time views of a clip, whose probabilities are averaged; as
+      many as the run was trained on when None, and 1 where it was on none.
     data_dir: where datasets are; as in the training run when None.
 
   Returns:
@@ -72,14 +73,15 @@ def evaluate(
       f'{about["protocol"]}, fold {about["fold"]}: no {split} clips in '
       f'{dataset.name}'
     )
-  found = predict(restored, dataset, records, views=views or 1)
+  views = views or restored.config.get('features', {}).get('views') or 1
+  found = predict(restored, dataset, records, views=views)
   directory = workdir / 'eval' / split
   keep_other_score(directory, about)
   table.write(directory / 'predictions.csv', found)
   metrics = summary.score(found) | {
     'split': split,
     **about,
-    'views': views or 1,
+    'views': views,
     'checkpoint': restored.step,
     'chosen_by': describe_choice(restored.config, checkpoint),
     'warnings': [],

@@ -134,7 +134,8 @@ class Emotion(nn.Module):
         [B, T, H, W, 3], and `has_video`, bool [B]; `speech`, int16 or floats
         in [-1, 1] [B, S], `speech_length`, int [B], and `has_audio`, bool
         [B]. `mask`, bool [B], is False where a row is padding; absent, no
-        row is.
+        row is. A tower whose feature the batch holds, float32 [B, D] as
+        `embed` gives it, under `video_feature` or `audio_feature`, is not run.
       train: whether to drop paths and features (rng `dropout`) and to use
         and keep the statistics of the batch (collection `batch_stats`).
 
@@ -159,12 +160,16 @@ class Emotion(nn.Module):
     """A feature [B, D] from each tower in use."""
     pooled = {}
     trains = self._find_trained(train)
-    if self.video is not None:
+    if 'video_feature' in batch:
+      pooled['video'] = batch['video_feature']
+    elif self.video is not None:
       frames = videomae.normalize(batch['frames'])
       counts = batch['has_video'] & batch.get('mask', True)
       tokens = self.video(frames, counts, train=trains['video'])
       pooled['video'] = self.video.pool(tokens)
-    if self.audio is not None:
+    if 'audio_feature' in batch:
+      pooled['audio'] = batch['audio_feature']
+    elif self.audio is not None:
       sound = self._read_speech(batch, train)
       options = {}
       if 'mix_share' in batch:
@@ -172,6 +177,15 @@ class Emotion(nn.Module):
       tokens = self.audio(*sound, train=trains['audio'], **options)
       pooled['audio'] = self.audio.pool(tokens, sound[1])
     return pooled
+
+  def embed(self, batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+    """The feature of each tower in use, float32 [B, D], as in evaluation."""
+    return self._pool_each(batch, train=False)
+
+  def embed_speech(self, batch: Mapping[str, jax.Array]) -> jax.Array:
+    """The tokens of the audio tower along time, float32 [B, N, D]."""
+    tokens = self.audio(*self._read_speech(batch, train=False), train=False)
+    return tokens.astype(jnp.float32)
 
   def _pool_joint(
     self,

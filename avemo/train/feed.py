@@ -39,6 +39,9 @@ class Feed:
     every: seconds between two windows where labels stand by frame.
     shuffle_labels: deal the training labels out anew, by the seed.
     unlabelled: train on records without a label as well.
+    views: each training clip is one of so many fixed views, as evaluation
+      takes them; None draws it at random.
+    features: of these views, in place of frames and speech.
     num_without_input: records left out, for they lack every modality in use.
     num_without_label: records left out, for they have no label.
   """
@@ -60,6 +63,8 @@ class Feed:
   every: float = 1.0
   shuffle_labels: bool = False
   unlabelled: bool = False
+  views: int | None = None
+  features: Any = None
   num_without_input: int = 0
   num_without_label: int = 0
 
@@ -83,6 +88,8 @@ class Feed:
       tasks=self.tasks,
       derive=self.derive,
       weights=self.weights,
+      fixed_views=self.views,
+      features=self.features,
     )
 
   def make_table(self) -> targets.Table:
@@ -172,6 +179,7 @@ def make_feed(
   shuffle_labels: bool = False,
   refit: bool = False,
   unlabelled: bool = False,
+  views: int | None = None,
 ) -> Feed:
   """Opens the datasets and divides them.
 
@@ -199,6 +207,7 @@ def make_feed(
     shuffle_labels: a control that must end at chance.
     refit: train on the validation clips as well, and choose nothing.
     unlabelled: train on records without a label as well.
+    views: see `Feed`.
 
   Raises:
     AvemoError: the data is not there or does not fit.
@@ -228,6 +237,7 @@ def make_feed(
     every=every,
     shuffle_labels=shuffle_labels,
     unlabelled=unlabelled,
+    views=views,
   )
   return keep_labelled(feed)
 

@@ -79,6 +79,8 @@ def train(
     if distributed.is_first():
       about.write(workdir, config, run)
     state = start_state(run, store, first_step)
+    if run.attach:
+      run = dataclasses.replace(run, feed=run.attach(state))
     say(mesh_lib.describe(run.shapes.params, run.placement))
     writer = writers.make_writer(
       workdir,
@@ -235,6 +237,7 @@ class Loop:
       'mesh': run.mesh,
       'workers': feed.workers,
       'every': feed.every,
+      'features': feed.features,
     }
     variables = {
       'params': state.ema if run.averages else state.params,
@@ -245,7 +248,11 @@ class Loop:
       metrics = {'loss': predictions.measure_loss(*given, **options)}
     else:
       found = predictions.predict_records(
-        *given, tasks=feed.tasks, read=self.read, **options
+        *given,
+        tasks=feed.tasks,
+        views=feed.views or 1,
+        read=self.read,
+        **options,
       )
       metrics = score(found, feed)
     self._log(step, 'val', metrics)

@@ -15,10 +15,10 @@ from avemo.data import labels, mixture
 from avemo.data.clips import ClipOptions
 from avemo.evaluate import predictions, restore, scores
 from avemo.runtime import mesh as mesh_lib
+from avemo.train import cached, losses, optim, resizes, settings
 from avemo.train import control as control_lib
 from avemo.train import feed as feed_lib
 from avemo.train import init as init_lib
-from avemo.train import losses, optim, resizes, settings
 from avemo.train import step as step_lib
 from avemo.train.state import TrainState
 
@@ -31,6 +31,7 @@ SECTIONS = (
   'data',
   'augment',
   'model',
+  'features',
   'init',
   'loss',
   'optim',
@@ -52,6 +53,7 @@ RANGES = types.MappingProxyType(
     'data.seconds': (0, 600),
     'data.workers': (0, 1024),
     'data.every': (0.01, 600),
+    'features.views': (1, 100),
     'model.dropout': (0, 0.99),
     'loss.label_smoothing': (0, 1),
     'optim.accumulate': (1, None),
@@ -105,6 +107,8 @@ class Run:
     save_every: steps between checkpoints.
     keep: arguments of `Checkpoints`.
     averages: whether evaluation uses the average of the parameters.
+    attach: from the state before the first step, or a later one, to the feed
+      with what is cached; None where nothing is.
   """
 
   steps: int
@@ -123,6 +127,7 @@ class Run:
   save_every: int
   keep: dict[str, Any]
   averages: bool
+  attach: Callable[[TrainState], feed_lib.Feed] | None = None
 
 
 def check_sections(config: Mapping[str, Any]) -> None:
@@ -177,7 +182,11 @@ def make_run(config: Mapping[str, Any], dataset: Any | None = None) -> Run:
     restore.make_init(model, feed.options), jax.random.key(0)
   )['params']
   towers = optim.find_frozen_towers(params, adjust.get('freeze', ()))
-  model = make_model(tuple(t for t in towers if t in feed.options.use))
+  towers = tuple(t for t in towers if t in feed.options.use)
+  model = make_model(towers)
+  is_cached = bool(cached.read(config)['cache'])
+  if is_cached:
+    cached.check(config, model, towers, feed)
   tx = optim.hold_blocks(
     optim.make_optimizer(params, learning_rate, **adjust),
     params,
@@ -202,6 +211,7 @@ def make_run(config: Mapping[str, Any], dataset: Any | None = None) -> Run:
     seed=seed,
     augment=config.get('augment'),
     tasks=feed.tasks,
+    held=towers if is_cached else (),
     **make_loss(loss, feed),
     **own,
   )
@@ -231,6 +241,9 @@ def make_run(config: Mapping[str, Any], dataset: Any | None = None) -> Run:
     save_every=save_every,
     keep=keep,
     averages=bool(own.get('ema')),
+    attach=functools.partial(cached.attach, feed, mesh, config)
+    if is_cached
+    else None,
   )
 
 
@@ -285,7 +298,7 @@ def make_feed(
   clip_keys = [f.name for f in dataclasses.fields(ClipOptions)]
   clip_keys.remove('use')
   own = settings.find_keys(feed_lib.make_feed)
-  given = ('seed', 'options', 'data_dir', 'unlabelled', 'tasks')
+  given = ('seed', 'options', 'data_dir', 'unlabelled', 'tasks', 'views')
   own = [k for k in own if k not in given]
   clip, data = settings.split('data', config['data'], clip_keys, own)
   if 'batch_size' not in data:
@@ -301,6 +314,7 @@ def make_feed(
     data_dir=config.get('data_dir'),
     tasks=restore.find_tasks(config['model']),
     unlabelled=models.has_own_loss(restore.find_model(config['model'])),
+    views=cached.read(config)['views'],
     **data,
   )
 

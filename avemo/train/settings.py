@@ -97,6 +97,7 @@ def flatten(config: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
 FREE = (
   'data_dir',
   'data.workers',
+  'features.cache',
   'checkpoint',
   'mesh',
   'sharding',

@@ -7,9 +7,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from avemo import errors
-from avemo.evaluate import restore
 from avemo.runtime import checkpoint as checkpoint_lib
+from avemo.runtime import workdirs
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -81,23 +80,10 @@ def open_trained(path: str | pathlib.Path, checkpoint: str | int) -> Trained:
   Raises:
     AvemoError: it is neither, or damaged.
   """
-  path = pathlib.Path(path).expanduser()
-  if (path / 'model.json').is_file():
-    about = restore.read_json(path / 'model.json')
-    folder, kept = path, 'params'
-  elif (path / 'config.json').is_file():
-    about = restore.read_json(path / 'config.json')
-    store = restore.open_checkpoints(path, about)
-    folder = store.directory / str(store.find_step(checkpoint))
-    store.close()
-    kept = restore.find_kept(about)
-  else:
-    raise errors.AvemoError(
-      f'{path}: neither the workdir of a training run nor converted weights'
-    )
-  stats = folder / 'batch_stats'
+  stored = workdirs.find_stored(path, checkpoint)
+  stats = stored.batch_stats
   return Trained(
-    params=of_folder(folder / kept),
+    params=of_folder(stored.params),
     batch_stats=of_folder(stats) if stats.is_dir() else None,
-    about=about,
+    about=stored.about,
   )

@@ -1,5 +1,6 @@
 """One jitted, sharded step: augment, differentiate, update, measure."""
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -36,6 +37,7 @@ def make_train_step(
   tasks: Sequence[str] = (labels.EMOTION,),
   accumulate: int = 1,
   ema: float = 0.0,
+  held: Sequence[str] = (),
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
   """The step; it donates its state.
 
@@ -60,6 +62,8 @@ def make_train_step(
       its own draws of dropout, and its own batch statistics where the model
       has any.
     ema: decay of the parameters' average; 0 keeps none.
+    held: parts of the parameters, at the first level, that the batch needs
+      none of; they pass through untouched, and cost nothing.
 
   Returns:
     From state and batch to the new state and scalars: `loss`, `accuracy`
@@ -97,9 +101,11 @@ def make_train_step(
       if task != labels.EMOTION:
         batch[f'{task}_share'] = losses.share_values(batch, task)
 
+    kept = {name: state.params[name] for name in held}
+
     def compute_loss(params, batch_stats, part, key):
       outputs, updated = model.apply(
-        {'params': params, 'batch_stats': batch_stats},
+        {'params': params | kept, 'batch_stats': batch_stats},
         {k: v for k, v in part.items() if k not in shares},
         train=True,
         rngs={'dropout': key},
@@ -122,12 +128,20 @@ def make_train_step(
       return loss, (batch_stats, sums)
 
     (loss, (batch_stats, sums)), grads = accumulate_gradients(
-      compute_loss, state, batch, dropout_key, accumulate, mesh
+      compute_loss,
+      dataclasses.replace(state, params=drop(state.params, held)),
+      batch,
+      dropout_key,
+      accumulate,
+      mesh,
     )
-    updates, opt_state = tx.update(grads, state.opt_state, state.params)
+    # Norms and averages are of what is trained.
+    zeros = jax.tree.map(jnp.zeros_like, kept)
+    updates, opt_state = tx.update(grads | zeros, state.opt_state, state.params)
+    updates = drop(updates, held)
     scale = state.control['scale']
     updates = jax.tree.map(lambda u: u * scale, updates)
-    params = optax.apply_updates(state.params, updates)
+    params = optax.apply_updates(drop(state.params, held), updates)
     metrics = {
       'loss': loss,
       'grad_norm': optax.tree.norm(grads),
@@ -145,10 +159,13 @@ def make_train_step(
       finite &= jnp.isfinite(metrics[name])
     average = state.ema
     if ema:
-      average = optim.update_average(state.ema, params, state.step + 1, ema)
+      average = optim.update_average(
+        drop(state.ema, held), params, state.step + 1, ema
+      )
+      average |= {name: state.ema[name] for name in held}
     new = TrainState(
       step=state.step + 1,
-      params=params,
+      params=params | kept,
       batch_stats=batch_stats,
       opt_state=opt_state,
       ema=average,
@@ -158,6 +175,10 @@ def make_train_step(
     return new, metrics | {'finite': finite}
 
   return jax.jit(step, donate_argnums=0, out_shardings=(shardings, everywhere))
+
+
+def drop(params: Mapping[str, Any], held: Sequence[str]) -> dict[str, Any]:
+  return {name: leaf for name, leaf in params.items() if name not in held}
 
 
 def count_hits(logits: jax.Array, batch: Batch) -> jax.Array:

@@ -1,0 +1,1 @@
+"""Frozen towers, and the cache of what they say of clips and frames."""

@@ -1,0 +1,107 @@
+"""What a cached embedding depends on: data, weights, preprocessing, code."""
+
+import dataclasses
+import functools
+import hashlib
+import importlib.metadata
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+import avemo
+from avemo.data import mixture
+from avemo.data.clips import ClipOptions
+from avemo.features import towers
+
+# Records whose every byte is looked at, spread over the dataset.
+_LOOKED_AT = 16
+
+# Of the package: what lies between a record and an embedding.
+_CODE = ('audio/*.py', 'models/*.py', 'data/clips.py', 'features/*.py')
+_PACKAGES = ('jax', 'flax', 'numpy', 'opencv-python-headless')
+
+
+def describe(
+  dataset: Any, tower: towers.Tower, options: ClipOptions, **more: Any
+) -> dict[str, Any]:
+  """All that the embeddings of a tower depend on.
+
+  Args:
+    dataset: of the records.
+    tower: that embeds them.
+    options: how a record becomes a clip.
+    **more: whatever else changes what the tower reads.
+  """
+  return {
+    'data': identify_data(dataset),
+    'weights': tower.sha256,
+    # As text, with all attributes and their defaults.
+    'tower': repr(getattr(tower.model, tower.modality)),
+    'front_end': dict(tower.model.features),
+    'clip': choose_options(tower.modality, options),
+    'code': hash_code(),
+    'packages': {name: importlib.metadata.version(name) for name in _PACKAGES},
+    **more,
+  }
+
+
+def choose_options(modality: str, options: ClipOptions) -> dict[str, Any]:
+  """The options of a clip that change what a modality's tower reads."""
+  chosen = dataclasses.asdict(options)
+  kept = ['frames', 'sampling', 'stride', 'size', 'margin']
+  if modality == 'audio':
+    kept = ['seconds', 'sampling']
+    if options.sampling == 'dense' and 'video' in options.use:
+      # Speech then goes with the frames that are chosen.
+      kept += ['frames', 'stride', 'margin', 'use']
+  return {name: chosen[name] for name in kept}
+
+
+def identify_data(dataset: Any) -> dict[str, Any]:
+  """The records of a dataset: their index, and every byte of some of them.
+
+  The index knows what a record is and says, but not where its faces are: a
+  dataset that is prepared again, with another detector, may have the same.
+  """
+  count = len(dataset.index['clip_id'])
+  places = np.unique(np.linspace(0, count - 1, _LOOKED_AT).astype(int))
+  digest = hashlib.sha256()
+  for place in places:
+    _update(digest, dataset.source[int(place)])
+  return {
+    'name': dataset.name,
+    'index': mixture.identify(dataset),
+    'records': count,
+    'looked_at': digest.hexdigest(),
+  }
+
+
+def _update(digest: Any, value: Any) -> None:
+  if isinstance(value, Mapping):
+    for name in sorted(value):
+      digest.update(name.encode())
+      _update(digest, value[name])
+  elif isinstance(value, bytes):
+    digest.update(value)
+  elif isinstance(value, list | tuple):
+    for one in value:
+      _update(digest, one)
+  else:
+    array = np.asarray(value)
+    if array.dtype == object:
+      _update(digest, list(array))
+    else:
+      digest.update(f'{array.dtype}{array.shape}'.encode())
+      digest.update(array.tobytes())
+
+
+@functools.cache
+def hash_code() -> str:
+  """A sha256 of the code between a record and an embedding."""
+  root, digest = pathlib.Path(avemo.__file__).parent, hashlib.sha256()
+  for pattern in _CODE:
+    for path in sorted(root.glob(pattern)):
+      digest.update(path.name.encode() + path.read_bytes())
+  return digest.hexdigest()

@@ -1,0 +1,115 @@
+"""Frozen towers whose features are cached: what may be, and how it is done."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+
+from avemo import augment as augment_lib
+from avemo import errors, models
+from avemo.evaluate import restore
+from avemo.features import cache
+from avemo.train import feed as feed_lib
+from avemo.train import settings
+from avemo.train.state import TrainState
+
+# Keys of a config's section `features`.
+KEYS = ('cache', 'views')
+
+# Augmentations that act on what a cached batch holds as well.
+EXACT = ('modality_dropout',)
+
+
+def read(config: Mapping[str, Any]) -> dict[str, Any]:
+  """The section `features`: the folder of the cache, and the fixed views.
+
+  Without views, training draws frames and speech at random, which no cache
+  can hold; with a cache there is one view when not said.
+  """
+  (options,) = settings.split('features', config.get('features') or {}, KEYS)
+  found = {'cache': options.get('cache'), 'views': options.get('views')}
+  if found['cache'] and found['views'] is None:
+    found['views'] = 1
+  return found
+
+
+def check(
+  config: Mapping[str, Any],
+  model: Any,
+  frozen: Sequence[str],
+  feed: feed_lib.Feed,
+) -> None:
+  """Raises an AvemoError where a cache could not give the same numbers.
+
+  Args:
+    config: whose section `features` names a cache.
+    model: of the run.
+    frozen: modalities whose tower is not trained.
+    feed: of the run.
+  """
+  place = 'config: features.cache'
+  if models.has_own_loss(restore.find_model(config['model'])) or not hasattr(
+    model, 'embed'
+  ):
+    raise errors.AvemoError(
+      f'{place}: {config["model"]["name"]} has no towers of its own to cache'
+    )
+  if jax.process_count() > 1:
+    raise errors.AvemoError(
+      f'{place}: is filled by one process; run it on one host'
+    )
+  trained = [name for name in feed.options.use if name not in frozen]
+  if trained:
+    raise errors.AvemoError(
+      f'{place}: the {trained[0]} tower is trained, and its features change '
+      f'with it; freeze it by --config.optim.freeze="(\'{trained[0]}/.*\',)" '
+      'or leave the cache out'
+    )
+  if len(feed.options.use) > 1 and model.fusion is not None:
+    raise errors.AvemoError(
+      f'{place}: towers that are joined before their end have no features of '
+      'their own; use model.fusion.kind=late'
+    )
+  for name in augment_lib.check(config.get('augment')):
+    if name not in EXACT:
+      raise errors.AvemoError(
+        f'{place}: augment.{name} changes what the towers read at every step; '
+        'leave it out, or raise features.views, the number of fixed looks at '
+        'each clip that training draws from'
+      )
+  table = feed.make_table()
+  if table.by_frame[feed.train].any() or table.by_frame[feed.val].any():
+    raise errors.AvemoError(
+      f'{place}: holds one feature a clip, and labels here stand by frame; use '
+      'model.name=sequence'
+    )
+
+
+def attach(
+  feed: feed_lib.Feed,
+  mesh: jax.sharding.Mesh,
+  config: Mapping[str, Any],
+  state: TrainState,
+) -> feed_lib.Feed:
+  """The feed with the features of all that is trained and chosen on."""
+  options = read(config)
+  features = cache.cache_clips(
+    options['cache'],
+    feed.dataset,
+    [*feed.train, *feed.val],
+    cache.list_towers(
+      config['model'],
+      state.params,
+      state.batch_stats,
+      feed.options.use,
+      feed.options,
+    ),
+    options=feed.options,
+    mesh=mesh,
+    batch_size=feed.batch_size,
+    views=options['views'],
+    workers=feed.workers,
+  )
+  # Nothing is left that a process would be needed for.
+  return dataclasses.replace(feed, features=features, workers=0)

@@ -1,0 +1,361 @@
+"""What a cache gives is what the towers give, and nothing of before."""
+
+import dataclasses
+import itertools
+
+import jax
+import numpy as np
+import pytest
+import small_dataset
+import small_run
+
+from avemo import errors
+from avemo.data import labels, pipeline, targets
+from avemo.data.clips import ClipOptions
+from avemo.evaluate import predictions, restore
+from avemo.features import cache, shards, towers
+from avemo.runtime import mesh as mesh_lib
+from avemo.train import loop
+
+OPTIONS = ClipOptions(frames=2, size=32, seconds=0.1, margin=1.3)
+MODEL = {
+  'use': ('video', 'audio'),
+  'video': {
+    'name': 'videomae',
+    'variant': 'tiny',
+    'width': 16,
+    'depth': 1,
+    'num_heads': 2,
+    'remat': False,
+  },
+  'audio': {'name': 'cnn', 'widths': (4,)},
+  'features': {'num_mels': 8},
+  'fusion': {'kind': 'late'},
+}
+
+
+@pytest.fixture(scope='module')
+def dataset():
+  """Clips with both modalities, and some that lack one of them."""
+  words = itertools.cycle(small_dataset.EMOTIONS)
+  return small_dataset.make_dataset(
+    small_dataset.Clip(
+      emotion=next(words),
+      frames=0 if n % 11 == 5 else 5,
+      samples=0 if n % 13 == 6 else 2000,
+    )
+    for n in range(30)
+  )
+
+
+@pytest.fixture(scope='module')
+def small_shards():
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(shards, 'SIZE', 8)
+    yield
+
+
+def make_towers(seed=0, options=OPTIONS):
+  made = []
+  for modality in ('video', 'audio'):
+    model = towers.make_model(MODEL, modality)
+    given = dataclasses.replace(options, use=(modality,))
+    variables = restore.make_init(model, given)(jax.random.key(seed))
+    made.append(
+      towers.Tower(
+        modality,
+        model,
+        variables['params'][modality],
+        variables['batch_stats'].get(modality, {}),
+        given,
+      )
+    )
+  return made
+
+
+def fill(root, dataset, made, options=OPTIONS, views=1, records=range(30)):
+  return cache.cache_clips(
+    root,
+    dataset,
+    records,
+    made,
+    options=options,
+    mesh=mesh_lib.make_mesh(),
+    batch_size=8,
+    views=views,
+  )
+
+
+def take(features, views=0):
+  return features.take(np.arange(30), np.full(30, views))
+
+
+def embed_again(dataset, made, options=OPTIONS, views=1):
+  """The same without any cache, a clip at a time."""
+  space = labels.LabelSpace(small_dataset.EMOTIONS)
+  table = targets.make_table(dataset, space)
+  looks = [(n, view) for view in range(views) for n in range(30)]
+  batches = pipeline.eval_batches(
+    dataset, looks, table, options=options, batch_size=10, views=views
+  )
+  found = [
+    {t.modality: towers.embed_clips(t, pick(t, batch)) for t in made}
+    for batch in batches
+  ]
+  return {
+    t.modality: np.concatenate([f[t.modality] for f in found]).reshape(
+      views, 30, -1
+    )
+    for t in made
+  }
+
+
+def pick(tower, batch):
+  names = {
+    'video': ('frames', 'has_video', 'mask'),
+    'audio': ('speech', 'speech_length', 'has_audio', 'mask'),
+  }
+  return {name: batch[name] for name in names[tower.modality]}
+
+
+def test_features_are_those_of_the_towers(dataset, small_shards, tmp_path):
+  made = make_towers()
+  features = fill(tmp_path, dataset, made, views=2)
+  wanted = embed_again(dataset, made, views=2)
+  for view in range(2):
+    batch = take(features, view)
+    for modality in ('video', 'audio'):
+      there = batch[f'has_{modality}']
+      assert 25 < there.sum() < 30
+      np.testing.assert_allclose(
+        batch[f'{modality}_feature'][there],
+        wanted[modality][view][there],
+        atol=1e-5,
+      )
+      assert not batch[f'{modality}_feature'][~there].any()
+  assert np.abs(np.diff(wanted['video'], axis=0)).max() > 1e-3
+
+
+def count_made(monkeypatch):
+  made = []
+  write = shards._write
+  monkeypatch.setattr(
+    shards, '_write', lambda entry, n, a: (made.append(n), write(entry, n, a))
+  )
+  return made
+
+
+def test_nothing_is_made_twice_and_nothing_of_before_is_given(
+  dataset, small_shards, tmp_path, monkeypatch
+):
+  made = count_made(monkeypatch)
+  first = take(fill(tmp_path, dataset, make_towers()))
+  assert made == [0, 1, 2, 3] * 2
+  again = take(fill(tmp_path, dataset, make_towers()))
+  assert len(made) == 8
+  np.testing.assert_array_equal(first['video_feature'], again['video_feature'])
+
+  def check(modality, **change):
+    """Made anew, and equal to what the towers say now."""
+    made.clear()
+    options = change.get('options', OPTIONS)
+    own = change.get('towers') or make_towers(options=OPTIONS)
+    own = [dataclasses.replace(tower, options=options) for tower in own]
+    given = change.get('dataset', dataset)
+    found = take(fill(tmp_path, given, own, options))
+    assert made, change
+    wanted = embed_again(given, own, options)[modality][0]
+    there = found[f'has_{modality}']
+    name = f'{modality}_feature'
+    np.testing.assert_allclose(found[name][there], wanted[there], atol=1e-5)
+    assert np.abs(found[name] - first[name]).max() > 1e-5
+
+  check('video', options=dataclasses.replace(OPTIONS, margin=1.0))
+  check('video', options=dataclasses.replace(OPTIONS, frames=4))
+  check('audio', options=dataclasses.replace(OPTIONS, seconds=0.05))
+  video, audio = make_towers()
+  changed = jax.tree.map(np.array, video.params)
+  changed['fc_norm']['bias'][0] += 1e-3
+  check('video', towers=[dataclasses.replace(video, params=changed), audio])
+  model = towers.make_model(
+    MODEL | {'features': {'num_mels': 8, 'hop': 80}}, 'audio'
+  )
+  check('audio', towers=[video, dataclasses.replace(audio, model=model)])
+  loud = small_dataset.make_dataset(
+    dataclasses.replace(clip, samples=clip.samples // 2, frames=clip.frames * 2)
+    for clip in dataset.source.made
+  )
+  check('video', dataset=loud)
+
+
+def test_records_that_look_different_are_other_data(
+  dataset, small_shards, tmp_path, monkeypatch
+):
+  made = count_made(monkeypatch)
+  fill(tmp_path, dataset, make_towers()[:1])
+
+  class Moved(small_dataset.Source):
+    """The same index; the boxes of the faces are others."""
+
+    def __getitem__(self, number):
+      record = super().__getitem__(number)
+      return record | {'box': record['box'] + np.float32(4)}
+
+  moved = type(dataset)(
+    **vars(dataset) | {'source': Moved(dataset.source.made)}
+  )
+  made.clear()
+  fill(tmp_path, moved, make_towers()[:1])
+  assert made == [0, 1, 2, 3]
+
+
+def test_a_kill_leaves_nothing_that_looks_whole(
+  dataset, small_shards, tmp_path, monkeypatch
+):
+  save = np.save
+  with monkeypatch.context() as patch:
+
+    def die(file, array, **options):
+      if '000002' in str(file.name):
+        file.write(b'half of it')
+        raise KeyboardInterrupt
+      save(file, array, **options)
+
+    patch.setattr(np, 'save', die)
+    with pytest.raises(KeyboardInterrupt):
+      fill(tmp_path, dataset, make_towers()[:1])
+  (entry,) = tmp_path.iterdir()
+  assert sorted(p.name for p in entry.glob('0*')) == [
+    '000000', '000001', '000002.partial'
+  ]  # fmt: skip
+  made = count_made(monkeypatch)
+  features = fill(tmp_path, dataset, make_towers()[:1])
+  assert made == [2, 3]
+  assert not list(entry.glob('*.partial'))
+  whole = fill(tmp_path / 'other', dataset, make_towers()[:1])
+  np.testing.assert_array_equal(
+    take(features)['video_feature'], take(whole)['video_feature']
+  )
+
+
+def test_damage_is_said(dataset, small_shards, tmp_path):
+  fill(tmp_path, dataset, make_towers()[:1], records=[3])
+  (entry,) = tmp_path.iterdir()
+  # Other shards hold nothing that was asked for.
+  assert [p.name for p in entry.glob('0*')] == ['000000']
+  path = entry / '000000' / 'values.npy'
+  path.write_bytes(path.read_bytes()[:-40])
+  with pytest.raises(errors.AvemoError, match='000000: damaged'):
+    fill(tmp_path, dataset, make_towers()[:1], records=[3])
+  (entry / 'about.json').write_text('{}')
+  with pytest.raises(errors.AvemoError, match=r'about.json: is not what'):
+    fill(tmp_path, dataset, make_towers()[:1], records=[3])
+
+
+# ------------------------------------------------------------------ training
+
+
+def make_config(**sections):
+  config = small_run.make_config(
+    steps=6,
+    data={'size': 32, 'frames': 2},
+    model=MODEL | {'dropout': 0.2},
+    optim={'freeze': ('video/.*', 'audio/.*')},
+    features={'views': 1},
+    control={'evaluate_every': 3},
+  )
+  config['augment'] = {'modality_dropout': {}}
+  return small_run.merge(config, sections)
+
+
+@pytest.fixture(scope='module')
+def runs(dataset, tmp_path_factory):
+  """One run with a cache and one without, alike in all else."""
+  root = tmp_path_factory.mktemp('runs')
+  for name, folder in (('plain', None), ('cached', str(root / 'cache'))):
+    config = make_config(features={'cache': folder, 'views': 1})
+    loop.train(config, root / name, dataset=dataset)
+  return root
+
+
+def read_logits(workdir, dataset):
+  """Of all clips, from their frames and speech."""
+  restored = restore.restore(workdir, checkpoint='last')
+  space = restored.labels
+  table = targets.make_table(dataset, space)
+  batches = pipeline.eval_batches(
+    dataset,
+    [(n, 0) for n in range(30)],
+    table,
+    options=restored.options,
+    batch_size=10,
+  )
+  return np.concatenate(
+    [
+      np.asarray(restored.model.apply(restored.variables, batch)['emotion'])
+      for batch in batches
+    ]
+  )
+
+
+def test_a_probe_from_the_cache_is_that_from_the_inputs(runs, dataset):
+  """The workdir holds the towers: logits are read from the raw inputs."""
+  plain, cached = (read_logits(runs / n, dataset) for n in ('plain', 'cached'))
+  assert np.abs(plain).max() > 0.05
+  np.testing.assert_allclose(cached, plain, atol=1e-5)
+
+
+def test_the_cache_gives_the_logits_of_the_inputs(runs, dataset):
+  restored = restore.restore(runs / 'cached', checkpoint='last')
+  config = restored.config
+  made = cache.list_towers(
+    config['model'],
+    restored.variables['params'],
+    restored.variables['batch_stats'],
+    restored.options.use,
+    restored.options,
+  )
+  features = fill(runs / 'cache', dataset, made, restored.options)
+  step = predictions.make_predict_step(restored.model, restored.mesh)
+  found = [
+    predictions.predict_records(
+      step,
+      restored.variables,
+      dataset,
+      range(30),
+      restored.labels,
+      options=restored.options,
+      batch_size=8,
+      mesh=restored.mesh,
+      features=given,
+    ).probabilities
+    for given in (None, features)
+  ]
+  np.testing.assert_allclose(*found, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+  'sections, said',
+  [
+    ({'augment': {'gain': {}}}, r'augment\.gain changes'),
+    ({'optim': {'freeze': ('video/.*',)}}, 'the audio tower is trained'),
+    (
+      {
+        'model': {
+          'video': {'name': 'videomae', 'variant': 'tiny'},
+          'audio': {'name': 'spectrogram_vit', 'variant': 'tiny'},
+          'fusion': {'kind': 'early'},
+        }
+      },
+      'model.fusion.kind=late',
+    ),
+    ({'features': {'caches': 'x'}}, "did you mean 'cache'"),
+  ],
+)
+def test_what_cannot_be_exact_is_refused(dataset, tmp_path, sections, said):
+  config = make_config(features={'cache': str(tmp_path / 'c')})
+  with pytest.raises(errors.AvemoError, match=said):
+    loop.train(
+      small_run.merge(config, sections), tmp_path / 'run', dataset=dataset
+    )
+  assert not (tmp_path / 'run').exists()
