@@ -97,6 +97,10 @@ def default() -> ml_collections.ConfigDict:
   config.features = {
     'cache': config_dict.placeholder(str),
     'views': config_dict.placeholder(int),
+    # Of model.name=sequence: by name, path, modality and checkpoint of towers,
+    # and the frames of a window.
+    'towers': {},
+    'frames': config_dict.placeholder(int),
   }
   # Towers from a training run's workdir or from converted weights.
   config.init = {

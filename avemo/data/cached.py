@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 import grain
 import numpy as np
 
-from avemo import errors
 from avemo.data import loading, targets
 
 Batch = loading.Batch
@@ -51,6 +50,20 @@ class Clips:
       batch[f'{name}_feature'] = np.where(known[:, None], found, 0)
     return batch
 
+  def make_training(
+    self, table: targets.Table, seed: int, own: slice
+  ) -> grain.transforms.Map:
+    """From places and records of a batch over all hosts to a host's batch."""
+    return LoadTraining(self, table, seed, own)
+
+  def make_evaluation(self, table: targets.Table) -> grain.transforms.Map:
+    """From records and numbers of looks, [B, 2], to a batch."""
+    return LoadEvaluation(self, table)
+
+  def list_looks(self, records: Sequence[int]) -> list[tuple[int, int]]:
+    """Records and numbers of all looks at them."""
+    return [(int(r), view) for r in records for view in range(self.views)]
+
 
 _ALL = ('video', 'audio')
 
@@ -87,15 +100,6 @@ class LoadEvaluation(grain.transforms.Map):
     clip = self.features.take(records, views)
     frame = np.full(len(records), -1, np.int32)
     return clip | label(self.table, records, views) | {'frame': frame}
-
-
-def check_views(features: Clips, views: int) -> None:
-  """Raises an AvemoError for other looks than those that are cached."""
-  if features.views != views:
-    raise errors.AvemoError(
-      f'the cached features are of {features.views} views, not {views}; '
-      'evaluate from the workdir'
-    )
 
 
 def label(

@@ -18,11 +18,21 @@ import numpy as np
 from absl import flags
 
 from avemo import errors
-from avemo.data import cached, labels, loading, mixture, targets, windows
+from avemo.data import (
+  cached,
+  labels,
+  loading,
+  mixture,
+  sequences,
+  targets,
+  windows,
+)
 from avemo.data.clips import ClipOptions
 from avemo.data.labels import LabelSpace
 
 Batch = loading.Batch
+# What was computed before stands in the place of frames and speech.
+Features = cached.Clips | sequences.Films
 
 # Batches are large: a few ahead are enough to hide the decoding.
 THREADS = 2
@@ -51,7 +61,7 @@ def train_batches(
   derive: str | None = None,
   weights: Sequence[float] | None = None,
   fixed_views: int | None = None,
-  features: cached.Clips | None = None,
+  features: Features | None = None,
 ) -> 'Batches':
   """Endless shuffled batches of this host, from batch `first_step` on.
 
@@ -93,7 +103,8 @@ def train_batches(
   table = targets.make_table(
     dataset, space, tasks=tasks, soft_labels=soft_labels, derive=derive
   )
-  check_windows(table, records, options)
+  if not isinstance(features, sequences.Films):
+    check_windows(table, records, options)
   records = targets.keep_usable(dataset, records, options)
   if not unlabelled:
     records = records[table.labelled[records]]
@@ -111,7 +122,7 @@ def train_batches(
       dataset.source, table, options, seed, own, fixed_views
     )
   else:
-    load = cached.LoadTraining(features, table, seed, own)
+    load = features.make_training(table, seed, own)
   order = order_records(dataset, records, table, seed, weights, balanced)
   # Batches of numbers, of which each host decodes its own rows alone.
   numbers = order.map_with_index(loading.pair).batch(
@@ -199,7 +210,7 @@ def eval_batches(
   host: int = 0,
   num_hosts: int = 1,
   workers: int = 0,
-  features: cached.Clips | None = None,
+  features: Features | None = None,
 ) -> 'Batches':
   """Every look once, in order, on one of the hosts.
 
@@ -225,9 +236,8 @@ def eval_batches(
   split_batch(batch_size, num_hosts)
   rows = [*rows, *([(loading.PADDING, 0)] * (-len(rows) % batch_size))]
   if features is not None:
-    cached.check_views(features, views)
     own = grain.MapDataset.source(rows)[host::num_hosts].map(np.array)
-    load = cached.LoadEvaluation(features, table)
+    load = features.make_evaluation(table)
     return iterate(own.batch(batch_size // num_hosts).map(load), 0)
   load = loading.LoadEvaluation(dataset.source, table, options, views, every)
   own = grain.MapDataset.source(rows)[host::num_hosts].map(load)

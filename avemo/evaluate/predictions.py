@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from avemo import errors
-from avemo.data import labels, pipeline, targets
+from avemo.data import labels, pipeline, sequences, targets
 from avemo.data.clips import ClipOptions
 from avemo.data.labels import LabelSpace
 from avemo.evaluate import frames
@@ -117,14 +117,18 @@ def predict_records(
       f'prediction: {len(records)} records; they must be different'
     )
   table = targets.make_table(dataset, space, tasks=tasks)
-  looks = pipeline.list_looks(
-    dataset,
-    records,
-    table,
-    options=options['options'],
-    views=views,
-    every=every,
-  )
+  features = options.get('features')
+  if features is None:
+    looks = pipeline.list_looks(
+      dataset,
+      records,
+      table,
+      options=options['options'],
+      views=views,
+      every=every,
+    )
+  else:
+    looks = features.list_looks(records)
   found = _apply_step(
     predict_step,
     variables,
@@ -135,19 +139,41 @@ def predict_records(
     every=every,
     **options,
   )
-  by_frame = table.by_frame[records]
+  is_framed = table.by_frame
+  if isinstance(features, sequences.Films):
+    # Frame by frame, labelled or not.
+    is_framed = np.ones_like(is_framed)
+  by_frame = is_framed[records]
   if not len(looks):
     found = _make_empty(table)
   parts = []
   if not by_frame.any() or (~by_frame).any():
     own = records[~by_frame]
-    rows = {k: v[~table.by_frame[found['record']]] for k, v in found.items()}
+    rows = {k: v[~is_framed[found['record']]] for k, v in found.items()}
     parts.append(average_views(rows, own, views, table))
   if by_frame.any():
-    rows = {k: v[table.by_frame[found['record']]] for k, v in found.items()}
+    rows = {k: v[is_framed[found['record']]] for k, v in found.items()}
     own = records[by_frame]
+    if isinstance(features, sequences.Films):
+      read = read_films(features, own, table, read)
     parts.append(frames.spread(rows, own, dataset, table, read))
   return rows_lib.join(parts)
+
+
+def read_films(
+  films: sequences.Films,
+  records: np.ndarray,
+  table: targets.Table,
+  read: dict[int, Any] | None,
+) -> dict[int, Any]:
+  """Numbers and labels of frames by record, without opening a record."""
+  read = {} if read is None else read
+  for record in map(int, records):
+    if record not in read:
+      stored = films.read(record)
+      number = np.asarray(stored['frame_index'], np.int64)
+      read[record] = number, targets.read_frames(stored, table, record)
+  return read
 
 
 def _make_empty(table: targets.Table) -> dict[str, np.ndarray]:

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -36,6 +36,7 @@ class Restored:
     mesh: over all devices, to split batches.
     parts: of a mixture, what `labels.json` says of each; else empty.
     derived: by task, the table by which training labels were derived.
+    towers: what a model over features of frames reads.
   """
 
   config: dict[str, Any]
@@ -50,6 +51,7 @@ class Restored:
   mesh: jax.sharding.Mesh
   parts: tuple[dict[str, Any], ...] = ()
   derived: dict[str, str] = dataclasses.field(default_factory=dict)
+  towers: tuple[dict[str, Any], ...] = ()
 
   @property
   def tasks(self) -> tuple[str, ...]:
@@ -87,8 +89,11 @@ def restore(
     raise errors.AvemoError(
       f'{workdir / "labels.json"}: not that of a training run ({error!r})'
     ) from error
+  section, towers = config['model'], tuple(about.get('towers', ()))
+  if towers:
+    section |= {'inputs': [[one['name'], one['width']] for one in towers]}
   model = make_model(
-    config['model'], num_classes=len(labels), augment=config.get('augment')
+    section, num_classes=len(labels), augment=config.get('augment')
   )
   mesh = mesh_lib.make_mesh()
   store = open_checkpoints(workdir, config)
@@ -116,6 +121,7 @@ def restore(
     mesh=mesh,
     parts=tuple(about.get('parts', ())),
     derived=dict(about.get('derived', {})),
+    towers=towers,
   )
 
 
@@ -224,11 +230,14 @@ def find_model(section: Mapping[str, Any]) -> type:
 
 def make_init(model: Any, options: ClipOptions):
   """From a key to the variables, always with `params` and `batch_stats`."""
-  example = emotion.example_batch(
-    frames=options.frames,
-    size=options.size,
-    samples=max(options.num_samples, 1),
-  )
+  if hasattr(model, 'make_example'):
+    example = model.make_example()
+  else:
+    example = emotion.example_batch(
+      frames=options.frames,
+      size=options.size,
+      samples=max(options.num_samples, 1),
+    )
 
   def init(key: jax.Array) -> dict[str, Any]:
     variables = model.init(key, example, train=False)
@@ -246,6 +255,7 @@ def describe_inputs(
   options: ClipOptions,
   *,
   derive: str | None = None,
+  towers: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
   """What `labels.json` says: label space and preprocessing.
 
@@ -254,6 +264,8 @@ def describe_inputs(
     labels: the classes of the head.
     options: how a record becomes a clip.
     derive: table by which valence and arousal were derived, if any.
+    towers: what a model over features of frames reads, see
+      `features.sources.describe`.
   """
   parts = mixture.zip_parts(dataset)
   about = {
@@ -273,6 +285,8 @@ def describe_inputs(
       }
       for key, part in parts
     ]
+  if towers:
+    about['towers'] = list(towers)
   if derive:
     about['derived'] = {'valence_arousal': derive}
   return labels.to_json() | about

@@ -14,7 +14,7 @@ import tqdm
 
 from avemo import errors
 from avemo.corpora import protocols
-from avemo.data import folds, labels, mixture, pipeline, targets
+from avemo.data import folds, labels, mixture, pipeline, sequences, targets
 from avemo.data import parts as parts_lib
 from avemo.evaluate import (
   page,
@@ -25,6 +25,7 @@ from avemo.evaluate import (
   summary,
   table,
 )
+from avemo.features import films, sources
 
 
 def evaluate(
@@ -203,16 +204,25 @@ def predict(
   devices = restored.mesh.size
   size = -(-section['batch_size'] // devices) * devices
   every = section.get('every', 1.0)
-  looks = pipeline.list_looks(
-    dataset,
-    records,
-    targets.make_table(dataset, space, tasks=restored.tasks),
-    options=restored.options,
-    views=views,
-    every=every,
-  )
+  features = open_features(restored, dataset, records)
+  if features is None:
+    total = len(
+      pipeline.list_looks(
+        dataset,
+        records,
+        targets.make_table(dataset, space, tasks=restored.tasks),
+        options=restored.options,
+        views=views,
+        every=every,
+      )
+    )
+  else:
+    total = sum(features.count(record) for record in records)
   with tqdm.tqdm(
-    total=len(looks), unit='view', desc='predicting', disable=None
+    total=total,
+    unit='view' if features is None else 'frame',
+    desc='predicting',
+    disable=None,
   ) as bar:
     found = predictions.predict_records(
       predictions.make_predict_step(restored.model, restored.mesh),
@@ -228,8 +238,25 @@ def predict(
       every=every,
       workers=section.get('workers', 0),
       progress=bar.update,
+      features=features,
     )
   return make_rows(found, dataset, space.names, restored.tasks)
+
+
+def open_features(
+  restored: restore.Restored, dataset: Any, records: np.ndarray
+) -> sequences.Films | None:
+  """What the towers of a run say of frames; None of a model without any."""
+  if not restored.towers:
+    return None
+  options = restored.config['features']
+  return films.cache_films(
+    options['cache'],
+    dataset,
+    records,
+    sources.open_again(restored.towers, options.get('towers') or {}),
+    length=options['frames'],
+  )
 
 
 def make_rows(

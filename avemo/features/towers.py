@@ -59,13 +59,6 @@ class Tower:
     """What an audio tower reads, as `sections.find_reading` says."""
     return sections.find_reading(getattr(self.model, self.modality))
 
-  @functools.cached_property
-  def _apply(self):
-    def apply(variables, batch, method):
-      return self.model.apply(variables, batch, method=method)
-
-    return jax.jit(apply, static_argnames='method')
-
   def __call__(
     self, batch: Mapping[str, jax.Array], method: str = 'embed'
   ) -> Any:
@@ -76,7 +69,13 @@ class Tower:
     }
     if not self.batch_stats:
       variables['batch_stats'] = {}
-    return self._apply(variables, dict(batch), method)
+    return _apply(self.model, variables, dict(batch), method)
+
+
+# Weights may change and the model stay: it is then compiled once.
+@functools.partial(jax.jit, static_argnames=('model', 'method'))
+def _apply(model, variables, batch, method):
+  return model.apply(variables, batch, method=method)
 
 
 class Embedded(NamedTuple):

@@ -3,12 +3,13 @@
 import types
 from typing import Any
 
-from avemo.models import emotion, hicmae, videomae_pretraining
+from avemo.models import emotion, hicmae, sequence, videomae_pretraining
 
 MODELS = types.MappingProxyType(
   {
     'emotion': emotion.Emotion,
     'hicmae': hicmae.HiCMAE,
+    'sequence': sequence.Sequence,
     'videomae_pretraining': videomae_pretraining.VideoMAEPretraining,
   }
 )

@@ -69,7 +69,11 @@ def write(
     'config.json': config,
     'environment.json': describe_environment(run.mesh),
     'labels.json': restore.describe_inputs(
-      feed.dataset, feed.labels, feed.options, derive=feed.derive
+      feed.dataset,
+      feed.labels,
+      feed.options,
+      derive=feed.derive,
+      towers=feed.towers,
     ),
   }
   for name, content in files.items():

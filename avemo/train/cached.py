@@ -9,13 +9,13 @@ import jax
 from avemo import augment as augment_lib
 from avemo import errors, models
 from avemo.evaluate import restore
-from avemo.features import cache
+from avemo.features import cache, films, sources
 from avemo.train import feed as feed_lib
 from avemo.train import settings
 from avemo.train.state import TrainState
 
 # Keys of a config's section `features`.
-KEYS = ('cache', 'views')
+KEYS = ('cache', 'views', 'towers', 'frames')
 
 # Augmentations that act on what a cached batch holds as well.
 EXACT = ('modality_dropout',)
@@ -28,10 +28,66 @@ def read(config: Mapping[str, Any]) -> dict[str, Any]:
   can hold; with a cache there is one view when not said.
   """
   (options,) = settings.split('features', config.get('features') or {}, KEYS)
-  found = {'cache': options.get('cache'), 'views': options.get('views')}
+  found = {name: options.get(name) for name in KEYS}
+  if is_sequence(config):
+    return found
+  for name in ('towers', 'frames'):
+    if found[name]:
+      raise errors.AvemoError(
+        f'config: features.{name} is for model.name=sequence; leave it out'
+      )
   if found['cache'] and found['views'] is None:
     found['views'] = 1
   return found
+
+
+def is_sequence(config: Mapping[str, Any]) -> bool:
+  """Whether the model reads features of frames, of towers of other runs."""
+  return restore.find_model(config['model']) is models.MODELS['sequence']
+
+
+def attach_films(
+  feed: feed_lib.Feed, config: Mapping[str, Any]
+) -> tuple[feed_lib.Feed, Mapping[str, Any]]:
+  """The feed with features of films, and the config with their widths.
+
+  Both as they are where the model reads clips.
+
+  Raises:
+    AvemoError: what the section `features` lacks.
+  """
+  if not is_sequence(config):
+    return feed, config
+  options = read(config)
+  for name in ('cache', 'frames'):
+    if not options[name]:
+      raise errors.AvemoError(
+        f'config: features.{name} is missing: model.name=sequence reads '
+        'windows of so many frames from a folder of cached features'
+      )
+  if config['optim'].get('accumulate', 1) > 1:
+    raise errors.AvemoError(
+      'config: optim.accumulate divides clips, and model.name=sequence has '
+      'windows of frames; use data.batch_size'
+    )
+  if jax.process_count() > 1:
+    raise errors.AvemoError(
+      'config: features.cache: is filled by one process; run it on one host'
+    )
+  towers = sources.open_towers(options['towers'] or {})
+  described = sources.describe(towers)
+  features = films.cache_films(
+    options['cache'],
+    feed.dataset,
+    [*feed.train, *feed.val],
+    towers,
+    length=options['frames'],
+  )
+  feed = dataclasses.replace(
+    feed, features=features, towers=tuple(described), workers=0
+  )
+  inputs = [[one['name'], one['width']] for one in described]
+  return feed, {**config, 'model': config['model'] | {'inputs': inputs}}
 
 
 def check(

@@ -41,7 +41,8 @@ class Feed:
     unlabelled: train on records without a label as well.
     views: each training clip is one of so many fixed views, as evaluation
       takes them; None draws it at random.
-    features: of these views, in place of frames and speech.
+    features: of these views, or of frames, in place of frames and speech.
+    towers: what made features of frames, as `sources.describe` says it.
     num_without_input: records left out, for they lack every modality in use.
     num_without_label: records left out, for they have no label.
   """
@@ -65,6 +66,7 @@ class Feed:
   unlabelled: bool = False
   views: int | None = None
   features: Any = None
+  towers: tuple[dict[str, Any], ...] = ()
   num_without_input: int = 0
   num_without_label: int = 0
 

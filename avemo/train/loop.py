@@ -61,6 +61,10 @@ def train(
   if config.get('data_dir'):
     # So that the run can be scored from any folder.
     config['data_dir'] = os.path.abspath(os.path.expanduser(config['data_dir']))
+  if (config.get('features') or {}).get('cache'):
+    config['features']['cache'] = os.path.abspath(
+      os.path.expanduser(config['features']['cache'])
+    )
   workdir = pathlib.Path(workdir)
   run_lib.check_sections(config)
   distributed.start(deterministic=config.get('deterministic', False))

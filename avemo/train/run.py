@@ -54,6 +54,7 @@ RANGES = types.MappingProxyType(
     'data.workers': (0, 1024),
     'data.every': (0.01, 600),
     'features.views': (1, 100),
+    'features.frames': (1, 100_000),
     'model.dropout': (0, 0.99),
     'loss.label_smoothing': (0, 1),
     'optim.accumulate': (1, None),
@@ -155,6 +156,7 @@ def make_run(config: Mapping[str, Any], dataset: Any | None = None) -> Run:
   (options,) = settings.split('mesh', config.get('mesh', {}), mesh_lib.AXES)
   mesh = mesh_lib.make_mesh(**options)
   feed = make_feed(config, mesh, dataset)
+  feed, config = cached.attach_films(feed, config)
   (loss,) = settings.split('loss', config.get('loss', {}), LOSS)
   if feed.balanced and loss.get('class_weights'):
     raise errors.AvemoError(
@@ -184,7 +186,7 @@ def make_run(config: Mapping[str, Any], dataset: Any | None = None) -> Run:
   towers = optim.find_frozen_towers(params, adjust.get('freeze', ()))
   towers = tuple(t for t in towers if t in feed.options.use)
   model = make_model(towers)
-  is_cached = bool(cached.read(config)['cache'])
+  is_cached = bool(cached.read(config)['cache']) and not feed.features
   if is_cached:
     cached.check(config, model, towers, feed)
   tx = optim.hold_blocks(
