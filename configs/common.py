@@ -138,6 +138,8 @@ def default() -> ml_collections.ConfigDict:
     'plateau_patience': 0,
     'plateau_factor': 0.1,
   }
+  # Of films labelled by frame: none, mean:S or median:S, or chosen.
+  config.evaluate = {'smooth': 'none'}
   config.checkpoint = {
     'every': 100,
     'keep_latest': 1,

@@ -28,6 +28,7 @@ class Films:
       is known of a frame.
     columns: by number of a shard, `count` of the frames of each of its records
       and, of all these frames, what a record says of them.
+    looked_at: by number, bool [frames], the faces that a tower was run on.
   """
 
   size: int
@@ -35,6 +36,7 @@ class Films:
   modalities: Mapping[str, str]
   shards: Mapping[str, Mapping[int, np.ndarray]]
   columns: Mapping[int, Mapping[str, np.ndarray]]
+  looked_at: Mapping[int, np.ndarray] = dataclasses.field(default_factory=dict)
 
   def find(self, record: int) -> tuple[int, slice]:
     """The shard of a record, and its frames there."""
@@ -47,6 +49,16 @@ class Films:
     """Frames of a record."""
     number, place = divmod(int(record), self.size)
     return int(self.columns[number]['count'][place])
+
+  def count_looked_at(self, records: Sequence[int]) -> tuple[int, int]:
+    """Faces that a tower was run on, and all frames, of some records."""
+    looked_at = total = 0
+    for record in records:
+      number, own = self.find(record)
+      total += own.stop - own.start
+      if self.looked_at:
+        looked_at += int(self.looked_at[number][own].sum())
+    return looked_at, total
 
   def read(self, record: int) -> dict[str, np.ndarray]:
     """What a record says of its frames, as if it were stored."""

@@ -21,10 +21,12 @@ from avemo.evaluate import (
   predictions,
   report,
   restore,
+  rows,
   scores,
   summary,
   table,
 )
+from avemo.evaluate import smooth as smooth_lib
 from avemo.features import films, sources
 
 
@@ -37,6 +39,8 @@ def evaluate(
   protocol: str | None = None,
   fold: int | None = None,
   views: int | None = None,
+  smooth: str | None = None,
+  adaptive: float | None = None,
   data_dir: str | os.PathLike | None = None,
 ) -> dict[str, Any]:
   """Predicts the clips of a split, scores them and writes a report.
@@ -52,6 +56,12 @@ def evaluate(
     fold: published number of the fold.
     views: test-time views of a clip, whose probabilities are averaged; as
       many as the run was trained on when None, and 1 where it was on none.
+    smooth: of films labelled by frame: 'none', 'mean:S' or 'median:S', S in
+      seconds, or 'chosen' by films of the training set that were held out; as
+      the run's config says when None.
+    adaptive: of a model over features of frames: faces that differ by less
+      from the one looked at before are taken for it, see
+      `features.adaptive.choose`; every face is looked at when None.
     data_dir: where datasets are; as in the training run when None.
 
   Returns:
@@ -62,6 +72,8 @@ def evaluate(
   """
   workdir = pathlib.Path(workdir)
   restored = restore.restore(workdir, checkpoint=checkpoint)
+  if adaptive is not None:
+    restored = set_adaptive(restored, workdir, adaptive)
   section = restored.config['data']
   parts = choose_parts(workdir, section, data, protocol, fold)
   dataset = parts_lib.open_parts(
@@ -75,7 +87,12 @@ def evaluate(
       f'{dataset.name}'
     )
   views = views or restored.config.get('features', {}).get('views') or 1
-  found = predict(restored, dataset, records, views=views)
+  smooth = smooth or restored.config.get('evaluate', {}).get('smooth')
+  smooth = smooth or 'none'
+  smooth_lib.check(smooth)
+  found = predict_rows(restored, dataset, records, views=views)
+  found, smoothed = smooth_rows(found, restored, dataset, parts, smooth, split)
+  found = make_rows(found, dataset, restored.labels.names, restored.tasks)
   directory = workdir / 'eval' / split
   keep_other_score(directory, about)
   table.write(directory / 'predictions.csv', found)
@@ -83,6 +100,8 @@ def evaluate(
     'split': split,
     **about,
     'views': views,
+    **smoothed,
+    **describe_rate(restored, dataset, records),
     'checkpoint': restored.step,
     'chosen_by': describe_choice(restored.config, checkpoint),
     'warnings': [],
@@ -195,6 +214,14 @@ def warn_of_data(
 def predict(
   restored: restore.Restored, dataset: Any, records: np.ndarray, *, views: int
 ) -> table.Predictions:
+  """As `predict_rows`, as a table."""
+  found = predict_rows(restored, dataset, records, views=views)
+  return make_rows(found, dataset, restored.labels.names, restored.tasks)
+
+
+def predict_rows(
+  restored: restore.Restored, dataset: Any, records: np.ndarray, *, views: int
+) -> rows.RecordPredictions:
   """Predicts records of a dataset, with a progress bar.
 
   Classes that the dataset's corpus does not annotate get probability 0.
@@ -224,7 +251,7 @@ def predict(
     desc='predicting',
     disable=None,
   ) as bar:
-    found = predictions.predict_records(
+    return predictions.predict_records(
       predictions.make_predict_step(restored.model, restored.mesh),
       restored.variables,
       dataset,
@@ -240,7 +267,58 @@ def predict(
       progress=bar.update,
       features=features,
     )
-  return make_rows(found, dataset, space.names, restored.tasks)
+
+
+def smooth_rows(
+  found: rows.RecordPredictions,
+  restored: restore.Restored,
+  dataset: Any,
+  parts: Sequence[parts_lib.Part],
+  smooth: str,
+  split: str,
+) -> tuple[rows.RecordPredictions, dict[str, Any]]:
+  """The rows smoothed, and what `metrics.json` says of it.
+
+  Raises:
+    AvemoError: nothing is labelled by frame, or nothing is held out to choose
+      a window on.
+  """
+  if smooth == 'none':
+    return found, {}
+  tasks = restored.tasks
+  if not (found.frame >= 0).any():
+    raise errors.AvemoError(
+      f'smooth={smooth}: these are clips, and films are smoothed'
+    )
+  about = {'ways': dict.fromkeys(tasks, smooth)}
+  if smooth == smooth_lib.CHOSEN:
+    held = parts_lib.find_split(dataset, parts, 'val')
+    tested = parts_lib.find_split(dataset, parts, 'test')
+    if not len(held) or np.isin(held, tested).any() or split == 'val':
+      raise errors.AvemoError(
+        f'smooth={smooth}: no films of the training set are held out to choose '
+        'on; name a window, such as mean:1'
+      )
+    other = predict_rows(restored, dataset, held, views=1)
+    ways, scored = smooth_lib.choose(
+      other, find_times(restored, dataset, other), dataset, tasks
+    )
+    about = {'ways': ways, 'chosen_on': 'val', 'scores': scored}
+  before = scores.measure(found, tasks)
+  names = [name for task in tasks for name in scores.NAMES[task]]
+  about['unsmoothed'] = {
+    name: None if np.isnan(before[name]) else before[name] for name in names
+  }
+  times = find_times(restored, dataset, found)
+  found = smooth_lib.apply(found, times, dataset, about['ways'])
+  return found, {'smoothing': about}
+
+
+def find_times(
+  restored: restore.Restored, dataset: Any, found: rows.RecordPredictions
+) -> np.ndarray:
+  films = open_features(restored, dataset, np.unique(found.record))
+  return smooth_lib.find_times(dataset, found, films)
 
 
 def open_features(
@@ -256,7 +334,49 @@ def open_features(
     records,
     sources.open_again(restored.towers, options.get('towers') or {}),
     length=options['frames'],
+    threshold=options.get('adaptive'),
   )
+
+
+def set_adaptive(
+  restored: restore.Restored, workdir: pathlib.Path, threshold: float
+) -> restore.Restored:
+  """The model, to be read at an adaptive frame rate.
+
+  Raises:
+    AvemoError: it does not read features of frames, or the threshold is none.
+  """
+  if not restored.towers or 'video' not in {
+    one['modality'] for one in restored.towers
+  }:
+    raise errors.AvemoError(
+      f'{workdir}: --adaptive is for models over features of faces, frame by '
+      'frame (model.name=sequence)'
+    )
+  if not 0 <= threshold <= 1:
+    raise errors.AvemoError(
+      f'adaptive={threshold}: the difference of grey that counts, 0 to 1'
+    )
+  section = restored.config['features'] | {'adaptive': threshold}
+  config = restored.config | {'features': section}
+  return dataclasses.replace(restored, config=config)
+
+
+def describe_rate(
+  restored: restore.Restored, dataset: Any, records: np.ndarray
+) -> dict[str, Any]:
+  """How many of the frames a tower over faces was run on."""
+  films = open_features(restored, dataset, records)
+  if films is None or not films.looked_at:
+    return {}
+  looked_at, total = films.count_looked_at(records)
+  return {
+    'frame_rate': {
+      'adaptive': restored.config['features'].get('adaptive'),
+      'looked_at': looked_at,
+      'frames': total,
+    }
+  }
 
 
 def make_rows(

@@ -8,7 +8,7 @@ import numpy as np
 
 from avemo import errors
 from avemo.data import clips, sequences
-from avemo.features import keys, shards
+from avemo.features import adaptive, keys, shards
 from avemo.features import towers as towers_lib
 
 # Of a record, what a frame has one of.
@@ -33,6 +33,7 @@ def cache_films(
   *,
   length: int,
   hop: float = HOP,
+  threshold: float | None = None,
 ) -> sequences.Films:
   """Features of all frames of records, from the cache as far as they are there.
 
@@ -48,6 +49,7 @@ def cache_films(
     towers: by the names of their features.
     length: T, frames of a window.
     hop: seconds between windows of sound.
+    threshold: of `adaptive.choose`, which faces are looked at; None is all.
 
   Raises:
     AvemoError: the cache cannot be written or is damaged, or an embedding is
@@ -64,20 +66,27 @@ def cache_films(
   )
   numbers = shards.list_shards(records)
   columns = {n: shards.read(entry, n) for n in numbers}
-  found = {}
+  found, looked_at = {}, {}
   for name, tower in towers.items():
 
     def make(ranges, tower=tower):
-      return embed(dataset, ranges, tower, hop)
+      return embed(dataset, ranges, tower, hop, threshold)
 
     more = {'hop': hop} if tower.modality == 'audio' else {}
+    if tower.modality == 'video' and threshold is not None:
+      more['threshold'] = float(threshold)
     about = keys.describe(dataset, tower, tower.options, along='frames', **more)
     entry = shards.fill(
       root, f'films-{tower.modality}', about, records, count, make
     )
-    found[name] = {n: shards.read(entry, n)['values'] for n in numbers}
+    read = {n: shards.read(entry, n) for n in numbers}
+    found[name] = {n: arrays['values'] for n, arrays in read.items()}
+    if tower.modality == 'video':
+      looked_at = {n: arrays['looked_at'] for n, arrays in read.items()}
   modalities = {name: tower.modality for name, tower in towers.items()}
-  return sequences.Films(shards.SIZE, length, modalities, found, columns)
+  return sequences.Films(
+    shards.SIZE, length, modalities, found, columns, looked_at
+  )
 
 
 def read_columns(
@@ -109,17 +118,31 @@ def fill_up(name: str, values: Any, size: int) -> np.ndarray:
 
 
 def embed(
-  dataset: Any, ranges: Sequence[range], tower: towers_lib.Tower, hop: float
+  dataset: Any,
+  ranges: Sequence[range],
+  tower: towers_lib.Tower,
+  hop: float,
+  threshold: float | None,
 ) -> Iterator[dict[str, np.ndarray]]:
-  """Features of the frames of each range of records, float32 [frames, D]."""
+  """Features of the frames of each range of records, float32 [frames, D].
+
+  Of faces also which were looked at, bool [frames].
+  """
   width = find_width(tower)
-  embed_record = embed_faces if tower.modality == 'video' else embed_sound
   for own in ranges:
-    rows = []
+    rows, looked_at = [], []
     for record in own:
       stored = dataset.source[record]
-      rows.append(embed_record(stored, tower, width, hop))
-    yield {'values': np.concatenate(rows)}
+      if tower.modality == 'video':
+        values, seen = embed_faces(stored, tower, width, threshold)
+        looked_at.append(seen)
+      else:
+        values = embed_sound(stored, tower, width, hop)
+      rows.append(values)
+    arrays = {'values': np.concatenate(rows)}
+    if looked_at:
+      arrays['looked_at'] = np.concatenate(looked_at)
+    yield arrays
 
 
 def find_width(tower: towers_lib.Tower) -> int:
@@ -136,19 +159,29 @@ def embed_faces(
   stored: Mapping[str, Any],
   tower: towers_lib.Tower,
   width: int,
-  hop: float = HOP,
-) -> np.ndarray:
-  """A record's faces, float32 [n, D]; NaN where there is none."""
-  del hop
-  values = np.full((len(stored['frame_index']), width), np.nan, np.float32)
+  threshold: float | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+  """A record's faces, float32 [n, D], and which were looked at, bool [n].
+
+  The features are NaN where there is no face.
+  """
+  size = len(stored['frame_index'])
+  values = np.full((size, width), np.nan, np.float32)
+  looked_at = np.zeros(size, bool)
   if not clips.has_picture(stored, tower.options):
-    return values
+    return values, looked_at
   seen = np.arange(len(stored['frames']))
   if tower.options.margin is not None:
     seen = np.flatnonzero(stored['face'])
   frames = clips.decode_frames(stored, seen, tower.options)
-  values[seen] = check_finite(towers_lib.embed_frames(tower, frames), stored)
-  return values
+  chosen = np.ones(len(seen), bool)
+  if threshold is not None:
+    times = np.asarray(stored['frame_time'], np.float64)[seen]
+    chosen = adaptive.choose(frames, times, threshold)
+  made = check_finite(towers_lib.embed_frames(tower, frames[chosen]), stored)
+  values[seen] = made[adaptive.find_held(chosen)]
+  looked_at[seen[chosen]] = True
+  return values, looked_at
 
 
 def embed_sound(

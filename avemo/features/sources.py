@@ -25,20 +25,17 @@ def open_towers(
   Raises:
     AvemoError: there is none, or one cannot be opened.
   """
-  named = {name: one for name, one in section.items() if one}
+  # A config may list towers for which there are no weights at hand.
+  named = {n: one for n, one in section.items() if one and one.get('path')}
   if not named:
     raise errors.AvemoError(
-      'config: features.towers is empty; name towers, such as '
-      'features.towers.face.path=DIR'
+      'config: features.towers names no weights; set the path of a tower, '
+      'such as --config.features.towers.face.path=DIR, the workdir of a '
+      'training run or a directory of converted weights'
     )
   found = {}
   for name, one in sorted(named.items()):
     layers.check_names(f'features.towers.{name} key', one, KEYS)
-    if not one.get('path'):
-      raise errors.AvemoError(
-        f'config: features.towers.{name}.path is missing: the workdir of a '
-        'training run, or a directory of converted weights'
-      )
     found[name] = towers.load(
       one['path'],
       one.get('modality'),

@@ -36,6 +36,7 @@ SECTIONS = (
   'loss',
   'optim',
   'control',
+  'evaluate',
   'checkpoint',
   'mesh',
   'sharding',

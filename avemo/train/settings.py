@@ -98,6 +98,7 @@ FREE = (
   'data_dir',
   'data.workers',
   'features.cache',
+  'evaluate',
   'checkpoint',
   'mesh',
   'sharding',

@@ -36,6 +36,19 @@ def add_arguments(verb) -> None:
     help='test-time views a clip',
   )
   verb.add_argument(
+    '--smooth',
+    metavar='KIND[:S]',
+    help='of films labelled by frame: none, mean:S or median:S over S seconds, '
+    'or chosen by films of the training set that were held out',
+  )
+  verb.add_argument(
+    '--adaptive',
+    type=parser_lib.fraction,
+    metavar='D',
+    help='of models over features of frames: look at a face only where its '
+    'grey differs by more than D, such as 0.01, from the last one looked at',
+  )
+  verb.add_argument(
     '--data-dir',
     type=pathlib.Path,
     metavar='DIR',
@@ -58,5 +71,7 @@ def run(args) -> None:
     protocol=args.protocol,
     fold=args.fold,
     views=args.views,
+    smooth=args.smooth,
+    adaptive=args.adaptive,
     data_dir=args.data_dir,
   )

@@ -1,0 +1,98 @@
+r"""Frame features over long films: EXPR, VA or AU of Aff-Wild2.
+
+EfficientNet over faces, VGGish and Wav2Vec2 over speech, all frozen, their
+features cached and aligned by time to the frames, fused early by an MLP or a
+transformer encoder; what is said of frames is smoothed along whole films, by a
+window that films of the training set, held out, have chosen.
+
+  avemo convert efficientnet enet_b2_8_best.pt --out weights/face
+  avemo train --config=configs/frames_aff_wild2.py:task=expr \
+    --workdir=runs/expr --config.features.towers.face.path=weights/face \
+    --config.features.towers.vggish.path=weights/vggish \
+    --config.features.towers.wav2vec2.path=weights/wav2vec2
+  avemo evaluate --workdir=runs/expr
+
+A tower without a path is left out. `:tiny` is for simulated films, with towers
+of `frames_towers.py`; half a minute on two CPU cores once features are cached.
+"""
+
+from avemo import errors
+from configs import common
+
+# Outputs of each task, and the metric that chooses.
+TASKS = {
+  'expr': (('emotion',), 'val/f1_macro'),
+  'va': (('valence_arousal',), 'val/ccc_mean'),
+  'au': (('action_units',), 'val/f1_au'),
+}
+KINDS = ('transformer', 'mlp')
+
+
+def get_config(arg: str = ''):
+  arg = common.parse(arg, task='expr', kind='transformer', tiny=False)
+  if arg.task not in TASKS:
+    raise errors.AvemoError(f'task={arg.task!r}: use one of {", ".join(TASKS)}')
+  heads, metric = TASKS[arg.task]
+  config = common.default()
+  config.steps = 4_000
+  config.data.update(
+    name='aff_wild2_av',
+    protocol=f'aff_wild2_official_{arg.task}',
+    batch_size=32,
+  )
+  path = common.config_dict.placeholder
+  config.features.update(cache='~/avemo_features', frames=128)
+  config.features.towers = {
+    'face': {'path': path(str), 'modality': 'video', 'checkpoint': 'best'},
+    'vggish': {'path': path(str), 'modality': 'audio', 'checkpoint': 'best'},
+    'wav2vec2': {'path': path(str), 'modality': 'audio', 'checkpoint': 'best'},
+  }
+  config.model = {
+    'name': 'sequence',
+    'use': ('video', 'audio'),
+    'kind': arg.kind,
+    'width': 256,
+    'depth': 4,
+    'num_heads': 4,
+    'dropout': 0.2,
+    'heads': heads,
+    'dtype': 'float32',
+  }
+  config.loss.update(
+    class_weights='balanced' if arg.task == 'expr' else None,
+    action_unit_weights='balanced' if arg.task == 'au' else None,
+    label_smoothing=0.1,
+  )
+  config.optim.update(lr=5e-4, warmup=200, weight_decay=0.05)
+  config.control.update(evaluate_every=400, metric=metric)
+  config.checkpoint.every = 400
+  config.evaluate.smooth = 'chosen'
+  if arg.tiny:
+    config.steps = 300
+    config.data.batch_size = 8
+    config.features.frames = 32
+    config.model.update(width=64, depth=2)
+    config.optim.warmup = 30
+    config.control.evaluate_every = 100
+    config.checkpoint.every = 100
+  return config
+
+
+def get_sweep() -> list[dict[str, object]]:
+  """The results table: each task by MLP and by transformer, three seeds."""
+  grid = []
+  for task, (heads, metric) in TASKS.items():
+    for kind in KINDS:
+      grid += [
+        {
+          'data.protocol': f'aff_wild2_official_{task}',
+          'model.heads': heads,
+          'control.metric': metric,
+          'loss.class_weights': 'balanced' if task == 'expr' else None,
+          'loss.action_unit_weights': 'balanced' if task == 'au' else None,
+          'model.kind': kind,
+          'seed': seed,
+        }
+        for seed in range(3)
+      ]
+  return grid
