@@ -101,7 +101,7 @@ def main() -> None:
 def make_data(out: pathlib.Path, count: int) -> pathlib.Path:
   """Sounds whose pitch and tremor tell the emotion, and their dataset."""
   raw, data_dir = out / 'raw', out / 'data'
-  if not (data_dir / 'custom_av').exists():
+  if not any(data_dir.glob('custom_av/*/*/index.parquet')):
     raw.mkdir(parents=True, exist_ok=True)
     rows = []
     for number in range(count):

@@ -50,6 +50,13 @@ class Films:
     number, place = divmod(int(record), self.size)
     return int(self.columns[number]['count'][place])
 
+  def find_step(self) -> float:
+    """Seconds from one frame to the next, the median over all."""
+    steps = [np.diff(own['frame_time']) for own in self.columns.values()]
+    steps = np.concatenate([np.zeros(0), *steps])
+    steps = steps[steps > 0]
+    return float(np.median(steps)) if len(steps) else 0.04
+
   def count_looked_at(self, records: Sequence[int]) -> tuple[int, int]:
     """Faces that a tower was run on, and all frames, of some records."""
     looked_at = total = 0

@@ -59,17 +59,17 @@ class Tower:
     """What an audio tower reads, as `sections.find_reading` says."""
     return sections.find_reading(getattr(self.model, self.modality))
 
+  @property
+  def variables(self) -> dict[str, Any]:
+    """Of the model."""
+    stats = {self.modality: self.batch_stats} if self.batch_stats else {}
+    return {'params': {self.modality: self.params}, 'batch_stats': stats}
+
   def __call__(
     self, batch: Mapping[str, jax.Array], method: str = 'embed'
   ) -> Any:
     """Applies a method of the model to a batch of the modality's inputs."""
-    variables = {
-      'params': {self.modality: self.params},
-      'batch_stats': {self.modality: self.batch_stats},
-    }
-    if not self.batch_stats:
-      variables['batch_stats'] = {}
-    return _apply(self.model, variables, dict(batch), method)
+    return _apply(self.model, self.variables, dict(batch), method)
 
 
 # Weights may change and the model stay: it is then compiled once.

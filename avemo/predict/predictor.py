@@ -12,6 +12,7 @@ import tqdm
 
 from avemo import errors
 from avemo.evaluate import restore
+from avemo.features import assembled
 from avemo.media import decode, faces, render
 from avemo.metrics import smoothing
 from avemo.predict import (
@@ -90,7 +91,7 @@ def predict_files(
   settings = Settings(every, smooth, audio, face_model)
   # Before the model is loaded: a typing error answers at once.
   check(files, settings)
-  loaded = restore.restore(workdir, checkpoint=checkpoint)
+  loaded = assembled.assemble(restore.restore(workdir, checkpoint=checkpoint))
   return predict_with(
     loaded, files, out, settings, name=output.show_path(workdir)
   )

@@ -8,8 +8,11 @@ import jax
 
 from avemo import augment as augment_lib
 from avemo import errors, models
+from avemo.data import sequences
+from avemo.data.clips import ClipOptions
 from avemo.evaluate import restore
 from avemo.features import cache, films, sources
+from avemo.features import towers as towers_lib
 from avemo.train import feed as feed_lib
 from avemo.train import settings
 from avemo.train.state import TrainState
@@ -84,10 +87,31 @@ def attach_films(
     length=options['frames'],
   )
   feed = dataclasses.replace(
-    feed, features=features, towers=tuple(described), workers=0
+    feed,
+    features=features,
+    towers=tuple(described),
+    workers=0,
+    options=describe_window(towers, features),
   )
   inputs = [[one['name'], one['width']] for one in described]
   return feed, {**config, 'model': config['model'] | {'inputs': inputs}}
+
+
+def describe_window(
+  towers: Mapping[str, towers_lib.Tower], features: sequences.Films
+) -> ClipOptions:
+  """A window as a clip, as new films are read: frames spread over its time."""
+  use = sources.list_modalities(towers)
+  own = {}
+  for tower in towers.values():
+    if tower.modality == 'video':
+      own = {'size': tower.options.size, 'margin': tower.options.margin}
+  return ClipOptions(
+    frames=features.length,
+    seconds=round(features.length * features.find_step(), 4),
+    use=use,
+    **own,
+  )
 
 
 def check(
