@@ -134,10 +134,13 @@ def write_clip(
     root: the tree.
     clip: the clip; the film of two people is written with the first.
     performer: the person.
-    media: 'layout' and 'quirks'.
+    media: 'layout', 'quirks' and, where frames are redrawn, 'redraw'.
   """
   frames, speech, labels = trajectory.perform(
-    performer, clip.clip_id, clip.seconds
+    performer,
+    clip.clip_id,
+    clip.seconds,
+    redraw=media.get('redraw', False),
   )
   frames = list(frames)
   odd = media['quirks']

@@ -56,6 +56,8 @@ def simulate(
   face_evidence: float = cues.EVIDENCE,
   size: tuple[int, int] | None = None,
   layout: str = 'release',
+  redraw: bool = False,
+  longer: float = 1.0,
   progress: bool = True,
 ) -> pathlib.Path:
   """Writes a simulated corpus and its cues.
@@ -78,6 +80,8 @@ def simulate(
     face_evidence: the same for the face.
     size: width and height of the pictures; of the corpus's `SIZES`.
     layout: of the corpus's `LAYOUTS`.
+    redraw: see `plan`.
+    longer: likewise.
     progress: shows a bar.
 
   Returns:
@@ -103,6 +107,8 @@ def simulate(
     face_evidence=face_evidence,
     size=size,
     layout=layout,
+    redraw=redraw,
+    longer=longer,
   )
   out = pathlib.Path(out)
   _check_free(out)
@@ -139,9 +145,26 @@ def plan(
   face_evidence: float = cues.EVIDENCE,
   size: tuple[int, int] | None = None,
   layout: str = 'release',
+  redraw: bool = False,
+  longer: float = 1.0,
 ) -> cues.Simulation:
-  """Draws the cues of a corpus without rendering any; args as `simulate`."""
+  """Draws the cues of a corpus without rendering any.
+
+  Args:
+    redraw: of aff_wild2: each frame shows, and is labelled with, an expression
+      drawn anew, a control for what reads films along time.
+    longer: of aff_wild2: films are so many times as long, and show as many
+      more expressions.
+
+  The others are those of `simulate`.
+  """
   room = _find_room(corpus)
+  for name, value, usual in (('redraw', redraw, False), ('longer', longer, 1)):
+    if value != usual and room is not aff_wild2:
+      raise errors.AvemoError(
+        f'{corpus}: {name}={value} is for films that are labelled by frame, '
+        'aff_wild2'
+      )
   size = tuple(size or room.SIZE)
   if size not in room.SIZES:
     known = ', '.join(f'{width}x{height}' for width, height in room.SIZES)
@@ -180,6 +203,11 @@ def plan(
     )
     clips.append(clip)
   clips, unusual = room.plan_quirks(clips, quirks, layout)
+  if longer != 1:
+    clips = [
+      dataclasses.replace(c, seconds=round(longer * c.seconds, 3))
+      for c in clips
+    ]
   present = sorted({clip.speaker for clip in clips})
   return cues.Simulation(
     corpus=corpus,
@@ -201,6 +229,8 @@ def plan(
       'release_height': room.RELEASE_SIZE[1],
       'fps': round(float(room.FPS), 4),
       'layout': layout,
+      # Told where it is so alone: other trees are those of before.
+      **({'redraw': True} if redraw else {}),
     },
   )
 

@@ -63,7 +63,7 @@ class Labels(NamedTuple):
 
 
 def perform(
-  performer: actor.Actor, name: str, seconds: float
+  performer: actor.Actor, name: str, seconds: float, *, redraw: bool = False
 ) -> tuple[Iterator[np.ndarray], np.ndarray, Labels]:
   """Frames, speech float32 [n] at 16 kHz, and the labels of the frames.
 
@@ -71,6 +71,8 @@ def perform(
     performer: who plays.
     name: of the film; with the performer's seed it fixes everything.
     seconds: how long.
+    redraw: whether each frame shows an expression of its own, drawn anew: a
+      control, in which nothing said of a frame tells of the next.
   """
 
   def generator(part):
@@ -85,6 +87,9 @@ def perform(
   syllables, speech = _speak(performer, shown, edges, generator)
   times = np.arange(max(1, round(seconds * performer.fps))) / performer.fps
   weights = _weigh(shown, edges, times)
+  if redraw:
+    places = generator('redraw').integers(len(EXPRESSIONS), size=len(times))
+    weights = np.eye(len(EXPRESSIONS))[places]
   poses = [motion.POSES[pose] for pose in EXPRESSIONS.values()]
   names = motion.UNITS + motion.HEAD
   table = np.array([[pose.get(n, 0.0) for n in names] for pose in poses])
