@@ -12,6 +12,8 @@ from avemo.train import run
 
 ROOT = pathlib.Path(__file__).parent.parent
 FORMS = {
+  'frames_aff_wild2': ('', 'task=va,kind=mlp', 'task=au,tiny'),
+  'frames_towers': ('', 'tower=vggish'),
   'mixture': (
     '',
     'corpora=crema_d+aff_wild2,fold=1',
@@ -40,6 +42,10 @@ def test_config_makes_its_model(path, form):
     use=tuple(config['model']['use']),
     **{k: data[k] for k in ('frames', 'sampling', 'stride', 'size', 'seconds')},
   )
+  # Their widths are known once they are opened.
+  towers = config['features']['towers']
+  if towers:
+    config['model']['inputs'] = [[name, 8] for name in towers]
   model = restore.make_model(
     config['model'], num_classes=6, augment=config['augment']
   )
