@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from avemo import errors
+from avemo.models import attention
 
 # VideoMAE writes 1e-6; other sources of the same weights write other values.
 EPSILON = 1e-6
@@ -106,8 +107,7 @@ class Attention(nn.Module):
   Attributes:
     num_heads: K; each head is D // K wide.
     key_bias: False as in VideoMAE, whose weights carry no key bias.
-    implementation: of `jax.nn.dot_product_attention`; None lets JAX choose,
-      'cudnn' needs a GPU and a 16-bit dtype.
+    implementation: see `attention.attend`.
     dtype: compute dtype. Parameters stay float32.
   """
 
@@ -142,12 +142,8 @@ class Attention(nn.Module):
     query = project(name='query')(x)  # BNKd
     key = project(name='key', use_bias=self.key_bias)(context)
     value = project(name='value')(context)
-    mixed = jax.nn.dot_product_attention(
-      query,
-      key,
-      value,
-      key_value_seq_lengths=num_valid,
-      implementation=self.implementation,
+    mixed = attention.attend(
+      query, key, value, num_valid, implementation=self.implementation
     )
     return nn.DenseGeneral(
       width,
