@@ -60,15 +60,14 @@ def attend(
       query.shape, key.shape[1], query.dtype
     )
   if implementation == 'blocks':
-    mixed = attend_by_blocks(query, key, value, num_valid)
-  else:
-    mixed = jax.nn.dot_product_attention(
-      query,
-      key,
-      value,
-      key_value_seq_lengths=num_valid,
-      implementation=implementation,
-    )
+    return attend_by_blocks(query, key, value, num_valid)
+  mixed = jax.nn.dot_product_attention(
+    query,
+    key,
+    value,
+    key_value_seq_lengths=num_valid,
+    implementation=implementation,
+  )
   return checkpoint_name(mixed, NAME)
 
 
@@ -176,11 +175,7 @@ def _backward(block_size, residuals, gradient):
       query, mixed, log_total, gradient = inputs
       logits = _make_logits(query, key, num_valid)
       weights = jnp.exp(logits - log_total[..., None])
-      inner = (
-        (mixed.astype(jnp.float32) * gradient)
-        .sum(-1, keepdims=True)
-        .astype(jnp.float32)
-      )
+      inner = (mixed.astype(jnp.float32) * gradient).sum(-1, keepdims=True)
       by_weights = _product('bnd,bmd->bnm', gradient, value)
       by_logits = (weights * (by_weights - inner)).astype(query.dtype)
       weights = weights.astype(value.dtype)

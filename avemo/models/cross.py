@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from avemo.models import layers
+from avemo.models import layers, recompute
 
 
 class Fusion(nn.Module):
@@ -18,7 +18,7 @@ class Fusion(nn.Module):
     num_heads: K.
     epsilon: of all layer norms.
     drop_path: rate at the last pair, rising linearly from 0.
-    remat: recompute activations in the backward pass to save memory.
+    remat: what the backward pass computes anew, see `recompute`.
     implementation: of the attention.
     dtype: compute dtype.
   """
@@ -27,7 +27,7 @@ class Fusion(nn.Module):
   num_heads: int
   epsilon: float = layers.EPSILON
   drop_path: float = 0.0
-  remat: bool = True
+  remat: bool | str = 'auto'
   implementation: str | None = None
   dtype: Any = jnp.float32
 
@@ -36,7 +36,8 @@ class Fusion(nn.Module):
     self, video: jax.Array, audio: jax.Array, *, train: bool = False
   ) -> tuple[jax.Array, jax.Array]:
     """Maps tokens [B, N, D] and [B, M, D] to the same shapes."""
-    pair = nn.remat(Pair, prevent_cse=False) if self.remat else Pair
+    # A pair is two blocks of two attentions.
+    pair = recompute.wrap(Pair, self.remat, video, 4 * self.depth)
     pairs = nn.scan(
       pair,
       variable_axes={'params': 0},

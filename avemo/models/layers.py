@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from avemo import errors
-from avemo.models import attention
+from avemo.models import attention, recompute
 
 # VideoMAE writes 1e-6; other sources of the same weights write other values.
 EPSILON = 1e-6
@@ -237,7 +237,7 @@ class Encoder(nn.Module):
     epsilon: of the blocks' layer norms.
     drop_path: rate at the last block, rising linearly from 0 at the first.
     frozen_blocks: number of blocks, from the first, that are not trained.
-    remat: recompute activations in the backward pass to save memory.
+    remat: what the backward pass computes anew, see `recompute`.
     implementation: of the attention.
     dtype: compute dtype.
     post_norm: norms follow the sums; otherwise they open the branches.
@@ -250,7 +250,7 @@ class Encoder(nn.Module):
   epsilon: float = EPSILON
   drop_path: float = 0.0
   frozen_blocks: int = 0
-  remat: bool = True
+  remat: bool | str = 'auto'
   implementation: str | None = None
   dtype: Any = jnp.float32
   post_norm: bool = False
@@ -323,14 +323,18 @@ class Encoder(nn.Module):
     rates = jnp.linspace(0, self.drop_path, self.depth)[start:stop]
     params = jax.tree.map(lambda leaf: leaf[start:stop], self.blocks)
     rngs = {'dropout': self.make_rng('dropout')} if drop else {}
-    return self._scanned(stop - start, drop, collect).apply(
+    return self._scanned(x, stop - start, drop, collect).apply(
       {'params': params}, x, rates, num_valid, rngs=rngs
     )
 
   def _scanned(
-    self, length: int, drop: bool = False, collect: bool = False
+    self,
+    x: jax.Array,
+    length: int,
+    drop: bool = False,
+    collect: bool = False,
   ) -> nn.Module:
-    block = nn.remat(Block, prevent_cse=False) if self.remat else Block
+    block = recompute.wrap(Block, self.remat, x, length)
     # Detached: its parameters are handed to it as a slice of the stack.
     return nn.scan(
       block,
@@ -352,7 +356,7 @@ class Encoder(nn.Module):
 
   def _initialize_blocks(self, key: jax.Array) -> dict[str, Any]:
     tokens = jnp.zeros((1, 1, self.width), self.dtype)
-    variables = self._scanned(self.depth).init(
+    variables = self._scanned(tokens, self.depth).init(
       key, tokens, jnp.zeros(self.depth), None
     )
     return variables['params']

@@ -30,3 +30,12 @@ def add_workers(verb) -> None:
     metavar='N',
     help='processes; the result does not depend on their number',
   )
+
+
+def add_programs(verb) -> None:
+  verb.add_argument(
+    '--programs',
+    metavar='DIR',
+    help='where compiled programs are kept for the next start, or none; '
+    '$AVEMO_PROGRAMS sets the default, else ~/.cache/avemo/programs',
+  )

@@ -2,6 +2,8 @@
 
 import pathlib
 
+from avemo.verbs import options
+
 SUMMARY = 'train a config, or resume it where its workdir stands'
 EPILOG = 'Any field of the config can be set: --config.optim.lr=1e-4'
 TAKES_CONFIG = True
@@ -21,6 +23,7 @@ def add_arguments(verb) -> None:
     metavar='DIR',
     help='the folder of the run, which goes on where it stands',
   )
+  options.add_programs(verb)
 
 
 def run(args) -> None:
@@ -33,8 +36,10 @@ def run(args) -> None:
 
   checks.check_config(config, args.workdir)
 
+  from avemo.runtime import programs
   from avemo.train import loop
 
+  programs.keep(args.programs)
   summary = loop.train(config, args.workdir)
   if summary.get('stopped') == 'signal':
     raise SystemExit(143)
