@@ -7,7 +7,7 @@ LOCK := requirements/python$(VERSION).txt
 READY := $(VENV)/.ready-$(VERSION)
 RUN := $(VENV)/bin/python
 
-.PHONY: setup demo test coverage parity lint format lock clean
+.PHONY: setup demo test coverage parity bench lint format lock clean
 
 setup: $(READY)
 
@@ -43,6 +43,20 @@ $(PARITY)/.ready: $(LOCK) requirements/parity.txt
 	  --target $(PARITY)/torchvision torchvision==0.28.0
 	$(PARITY)/bin/pip install --quiet --no-deps --editable .
 	@touch $@
+
+# The quick set of all benchmarks, a few minutes; PEER_PYTHON names a Python
+# with torch and transformers, such as $(PARITY)/bin/python.
+bench: $(READY)
+	$(RUN) -m benchmarks.videomae --sizes S --repeats 3 \
+	  $(if $(PEER_PYTHON),--peer-python $(PEER_PYTHON)) --eager \
+	  --out runs/bench/videomae.json
+	$(RUN) -m benchmarks.spectrogram_vit --sizes S --repeats 3 \
+	  $(if $(PEER_PYTHON),--peer-python $(PEER_PYTHON)) --eager \
+	  --out runs/bench/spectrogram_vit.json
+	$(RUN) -m benchmarks.compile_time --repeats 1 --cases 2 \
+	  --out runs/bench/compile_time.json
+	$(RUN) -m benchmarks.prepare --speakers 2 --clips-per-speaker 6 \
+	  --repeats 1 --workers 1 --out runs/bench/prepare.json
 
 lint: $(READY)
 	$(RUN) -m ruff check .

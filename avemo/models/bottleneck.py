@@ -79,7 +79,7 @@ class Bottleneck(nn.Module):
       blocks,
       present,
       key=key,
-      remat=any(encoder.remat for encoder in encoders.values()),
+      remat=any(e.remat not in (False, 'none') for e in encoders.values()),
     )
 
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from avemo.models import layers, split
+from avemo.models import layers, recompute, split
 
 
 class Fusion(nn.Module):
@@ -18,7 +18,7 @@ class Fusion(nn.Module):
     num_heads: K.
     epsilon: of all layer norms.
     drop_path: rate at the last pair, rising linearly from 0.
-    remat: recompute activations in the backward pass to save memory.
+    remat: what the backward pass computes anew, see `recompute`.
     implementation: of the attention.
     dtype: compute dtype.
   """
@@ -27,7 +27,7 @@ class Fusion(nn.Module):
   num_heads: int
   epsilon: float = layers.EPSILON
   drop_path: float = 0.0
-  remat: bool = True
+  remat: bool | str = 'auto'
   implementation: str | None = None
   dtype: Any = jnp.float32
 
@@ -37,7 +37,8 @@ class Fusion(nn.Module):
   ) -> tuple[jax.Array, jax.Array]:
     """Maps tokens [B, N, D] and [B, M, D] to the same shapes."""
     pair = split.hold_whole(Pair)
-    pair = nn.remat(pair, prevent_cse=False) if self.remat else pair
+    # A pair is two blocks of two attentions.
+    pair = recompute.wrap(pair, self.remat, video, 4 * self.depth)
     pairs = nn.scan(
       pair,
       variable_axes={'params': 0},

@@ -61,7 +61,7 @@ class HiCMAE(nn.Module):
     epsilon: of all layer norms.
     drop_path: rate at the last block of each encoder and of the fusion,
       rising linearly from 0.
-    remat: recompute activations in the backward pass to save memory.
+    remat: what the backward pass computes anew, see `recompute`.
     implementation: of the attention.
     use: both modalities, as other models may read one.
     features: options of `audio.features`, instead of `FEATURES`.
@@ -83,7 +83,7 @@ class HiCMAE(nn.Module):
   fusion_depth: int = 2
   epsilon: float = layers.EPSILON
   drop_path: float = 0.0
-  remat: bool = True
+  remat: bool | str = 'auto'
   implementation: str | None = None
   use: tuple[str, ...] = sections.MODALITIES
   features: Any = FEATURES
@@ -216,7 +216,7 @@ class Tower(nn.Module):
     num_heads: K.
     epsilon: of all layer norms.
     drop_path: rate at the last block, rising linearly from 0.
-    remat: recompute activations in the backward pass to save memory.
+    remat: what the backward pass computes anew, see `recompute`.
     implementation: of the attention.
     dtype: compute dtype.
   """
@@ -227,7 +227,7 @@ class Tower(nn.Module):
   num_heads: int
   epsilon: float = layers.EPSILON
   drop_path: float = 0.0
-  remat: bool = True
+  remat: bool | str = 'auto'
   implementation: str | None = None
   dtype: Any = jnp.float32
 

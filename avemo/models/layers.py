@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from avemo import errors
-from avemo.models import split
+from avemo.models import attention, recompute, split
 
 # VideoMAE writes 1e-6; other sources of the same weights write other values.
 EPSILON = 1e-6
@@ -112,8 +112,7 @@ class Attention(nn.Module):
   Attributes:
     num_heads: K; each head is D // K wide.
     key_bias: False as in VideoMAE, whose weights carry no key bias.
-    implementation: of `jax.nn.dot_product_attention`; None lets JAX choose,
-      'cudnn' needs a GPU and a 16-bit dtype.
+    implementation: see `attention.attend`.
     dtype: compute dtype. Parameters stay float32.
   """
 
@@ -148,12 +147,8 @@ class Attention(nn.Module):
     query = project(name='query')(x)  # BNKd
     key = project(name='key', use_bias=self.key_bias)(context)
     value = project(name='value')(context)
-    mixed = jax.nn.dot_product_attention(
-      query,
-      key,
-      value,
-      key_value_seq_lengths=num_valid,
-      implementation=self.implementation,
+    mixed = attention.attend(
+      query, key, value, num_valid, implementation=self.implementation
     )
     return nn.DenseGeneral(
       width,
@@ -247,7 +242,7 @@ class Encoder(nn.Module):
     epsilon: of the blocks' layer norms.
     drop_path: rate at the last block, rising linearly from 0 at the first.
     frozen_blocks: number of blocks, from the first, that are not trained.
-    remat: recompute activations in the backward pass to save memory.
+    remat: what the backward pass computes anew, see `recompute`.
     implementation: of the attention.
     dtype: compute dtype.
     post_norm: norms follow the sums; otherwise they open the branches.
@@ -260,7 +255,7 @@ class Encoder(nn.Module):
   epsilon: float = EPSILON
   drop_path: float = 0.0
   frozen_blocks: int = 0
-  remat: bool = True
+  remat: bool | str = 'auto'
   implementation: str | None = None
   dtype: Any = jnp.float32
   post_norm: bool = False
@@ -334,18 +329,19 @@ class Encoder(nn.Module):
     params = jax.tree.map(lambda leaf: leaf[start:stop], self.blocks)
     rngs = {'dropout': self.make_rng('dropout')} if drop else {}
     block = split.hold_whole(Block)
-    return self._scanned(stop - start, drop, collect, block).apply(
+    return self._scanned(x, stop - start, drop, collect, block).apply(
       {'params': params}, x, rates, num_valid, rngs=rngs
     )
 
   def _scanned(
     self,
+    x: jax.Array,
     length: int,
     drop: bool = False,
     collect: bool = False,
     block: Callable[..., nn.Module] = Block,
   ) -> nn.Module:
-    block = nn.remat(block, prevent_cse=False) if self.remat else block
+    block = recompute.wrap(block, self.remat, x, length)
     # Detached: its parameters are handed to it as a slice of the stack.
     return nn.scan(
       block,
@@ -367,7 +363,7 @@ class Encoder(nn.Module):
 
   def _initialize_blocks(self, key: jax.Array) -> dict[str, Any]:
     tokens = jnp.zeros((1, 1, self.width), self.dtype)
-    variables = self._scanned(self.depth).init(
+    variables = self._scanned(tokens, self.depth).init(
       key, tokens, jnp.zeros(self.depth), None
     )
     return variables['params']

@@ -87,7 +87,7 @@ class Wav2Vec2(nn.Module):
     drop_path: rate at the last block, rising linearly from 0.
     frozen_blocks: number of blocks, from the first, that are not trained, nor
       is then what lies before them.
-    remat: recompute activations in the backward pass to save memory.
+    remat: what the backward pass computes anew, see `recompute`.
     implementation: of the attention.
     dtype: compute dtype.
   """
@@ -108,7 +108,7 @@ class Wav2Vec2(nn.Module):
   epsilon: float = EPSILON
   drop_path: float = 0.0
   frozen_blocks: int = 0
-  remat: bool = True
+  remat: bool | str = 'auto'
   implementation: str | None = None
   dtype: Any = jnp.float32
 

@@ -75,3 +75,12 @@ def write_conditions(args) -> list[str]:
     # In one word, for a number may begin with a dash.
     found.append(f'--snr={",".join(f"{snr:g}" for snr in args.snr)}')
   return found
+
+
+def add_programs(verb) -> None:
+  verb.add_argument(
+    '--programs',
+    metavar='DIR',
+    help='where compiled programs are kept for the next start, or none; '
+    '$AVEMO_PROGRAMS sets the default, else ~/.cache/avemo/programs',
+  )

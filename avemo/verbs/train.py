@@ -27,6 +27,7 @@ def add_arguments(verb) -> None:
     help='train in N processes on this machine, which share its GPUs; what '
     'each says is in WORKDIR/logs',
   )
+  options.add_programs(verb)
 
 
 def run(args) -> None:
@@ -39,16 +40,18 @@ def run(args) -> None:
 
   checks.check_config(config, args.workdir)
 
-  from avemo.runtime import launcher, preemption
+  from avemo.runtime import launcher, preemption, programs
 
   if args.processes:
     command = [sys.executable, '-m', 'avemo', 'train', *args.config_flags]
     command += ['--workdir', str(args.workdir)]
+    command += ['--programs', args.programs] if args.programs else []
     command += ['--debug'] if args.debug else []
     raise SystemExit(launcher.launch(command, args.workdir, args.processes))
 
   from avemo.train import loop
 
+  programs.keep(args.programs)
   summary = loop.train(config, args.workdir)
   if summary.get('stopped') == 'signal':
     raise SystemExit(preemption.EXIT_STATUS)

@@ -1,0 +1,145 @@
+"""Two programs that do the same, timed in turns: A B A B.
+
+Each is a process of its own that says on a line that it is ready, and then
+answers every line with a line of JSON. While one works the others wait, so
+that what else the machine does falls on all of them alike.
+"""
+
+import contextlib
+import datetime
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import statistics
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'numpy')
+
+
+class Failed(Exception):
+  """A program ended before it answered; the message is its last line."""
+
+
+class Program:
+  """A process that answers lines.
+
+  Args:
+    command: with its arguments.
+    env: variables beside those of this process.
+
+  Attributes:
+    ready: what it said when it was.
+  """
+
+  def __init__(self, command: Sequence[str], env: Mapping[str, str] = {}):
+    self._said = tempfile.TemporaryFile('w+')
+    self._process = subprocess.Popen(
+      list(command),
+      env=os.environ | dict(env),
+      stdin=subprocess.PIPE,
+      stdout=subprocess.PIPE,
+      stderr=self._said,
+      text=True,
+    )
+    self.ready = self._read()
+
+  def ask(self, line: str = 'run') -> dict[str, Any]:
+    """The answer to a line."""
+    try:
+      print(line, file=self._process.stdin, flush=True)
+    except BrokenPipeError:
+      pass
+    return self._read()
+
+  def close(self) -> None:
+    self._process.stdin.close()
+    self._process.stdout.close()
+    self._process.wait()
+    self._said.close()
+
+  def _read(self) -> dict[str, Any]:
+    # Libraries write lines of their own.
+    for line in self._process.stdout:
+      with contextlib.suppress(json.JSONDecodeError):
+        return json.loads(line)
+    self._process.wait()
+    self._said.seek(0)
+    lines = self._said.read().strip().splitlines()
+    raise Failed(lines[-1] if lines else 'it ended without a word')
+
+
+@contextlib.contextmanager
+def start(
+  commands: Mapping[str, Sequence[str]], env: Mapping[str, str] = {}
+) -> Iterator[tuple[dict[str, Program], dict[str, str]]]:
+  """Programs by name that are ready, and why the others are not."""
+  with contextlib.ExitStack() as stack:
+    programs, failed = {}, {}
+    for name, command in commands.items():
+      try:
+        programs[name] = Program(command, env)
+      except (Failed, OSError) as error:
+        failed[name] = str(error)
+      else:
+        stack.callback(programs[name].close)
+    yield programs, failed
+
+
+def time_in_turns(
+  programs: Mapping[str, Program], repeats: int
+) -> dict[str, list[float]]:
+  """Seconds of each run by the program's name, after one that is not told."""
+  seconds = {name: [] for name in programs}
+  for program in programs.values():
+    program.ask()
+  for _ in range(repeats):
+    for name, program in programs.items():
+      seconds[name].append(program.ask()['seconds'])
+  return seconds
+
+
+def summarize(seconds: Sequence[float]) -> dict[str, float]:
+  """Median, least and most of the seconds, in milliseconds."""
+  return {
+    'median_ms': round(1e3 * statistics.median(seconds), 2),
+    'least_ms': round(1e3 * min(seconds), 2),
+    'most_ms': round(1e3 * max(seconds), 2),
+  }
+
+
+def compare(ours: Sequence[float], theirs: Sequence[float]) -> float:
+  """How many times as fast we are: the median over pairs."""
+  pairs = zip(theirs, ours, strict=True)
+  return round(statistics.median(b / a for b, a in pairs), 3)
+
+
+def describe_run() -> dict[str, Any]:
+  """Date, machine, load and versions."""
+  return {
+    'date': datetime.date.today().isoformat(),
+    'machine': find_processor(),
+    'cpus': os.cpu_count(),
+    'load_before': round(os.getloadavg()[0], 2),
+    'python': platform.python_version(),
+    'packages': {name: importlib.metadata.version(name) for name in PACKAGES},
+  }
+
+
+def find_processor() -> str:
+  cpuinfo = pathlib.Path('/proc/cpuinfo')
+  if cpuinfo.exists():
+    for line in cpuinfo.read_text().splitlines():
+      if line.startswith('model name'):
+        return line.split(':', 1)[1].strip()
+  return platform.processor() or platform.machine()
+
+
+def write(path: pathlib.Path | None, content: Mapping[str, Any]) -> None:
+  if path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=1) + '\n', encoding='utf-8')

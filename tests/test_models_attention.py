@@ -1,0 +1,192 @@
+"""Attention by blocks against the plain formulation, and what is chosen."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from avemo import errors
+from avemo.models import attention, layers
+
+
+def draw(*shape, seed=0, scale=2.0):
+  # Large enough for weights that are far from uniform.
+  values = np.random.default_rng(seed).standard_normal(shape, np.float32)
+  return jnp.asarray(scale * values)
+
+
+def draw_inputs(batch=2, num_queries=10, num_keys=7, num_heads=3, width=8):
+  query = draw(batch, num_queries, num_heads, width)
+  key = draw(batch, num_keys, num_heads, width, seed=1)
+  value = draw(batch, num_keys, num_heads, width, seed=2)
+  return query, key, value
+
+
+def attend_plainly(query, key, value, num_valid=None):
+  """In one product, as in the papers."""
+  logits = jnp.einsum('bnkd,bmkd->bknm', query, key) / query.shape[-1] ** 0.5
+  if num_valid is not None:
+    valid = jnp.arange(key.shape[1]) < num_valid[:, None]
+    logits = jnp.where(valid[:, None, None], logits, -jnp.inf)
+  weights = jax.nn.softmax(logits, axis=-1)
+  return jnp.einsum('bknm,bmkd->bnkd', weights, value)
+
+
+def differentiate(attend, gradient, inputs):
+  """The output, and the gradient by query, key and value."""
+
+  def call(*inputs):
+    output, transpose = jax.vjp(attend, *inputs)
+    return output, transpose(gradient.astype(output.dtype))
+
+  return jax.device_get(jax.jit(call)(*inputs))
+
+
+# 10 queries: blocks that divide them, that do not, one by one, all at once.
+@pytest.mark.parametrize('block_size', [5, 4, 1, 10, 99])
+@pytest.mark.parametrize('num_valid', [None, (7, 3)])
+def test_blocks_equal_the_plain_form_with_gradients(block_size, num_valid):
+  inputs = draw_inputs()
+  gradient = draw(*inputs[0].shape, seed=3)
+  num_valid = None if num_valid is None else jnp.array(num_valid)
+  found = differentiate(
+    lambda *inputs: attention.attend_by_blocks(
+      *inputs, num_valid, block_size=block_size
+    ),
+    gradient,
+    inputs,
+  )
+  expected = differentiate(
+    lambda *inputs: attend_plainly(*inputs, num_valid), gradient, inputs
+  )
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5),
+    found,
+    expected,
+  )
+  if num_valid is not None:
+    _, (_, by_key, by_value) = found
+    assert (by_key[1, 3:] == 0).all()
+    assert (by_value[1, 3:] == 0).all()
+
+
+def test_huge_logits_neither_overflow_nor_vanish():
+  query, key, value = draw_inputs()
+  inputs = (40 * query, 40 * key, value)
+  gradient = draw(*query.shape, seed=3)
+  found = differentiate(
+    lambda *inputs: attention.attend_by_blocks(*inputs, block_size=4),
+    gradient,
+    inputs,
+  )
+  expected = differentiate(attend_plainly, gradient, inputs)
+  for mine, plain in zip(
+    jax.tree.leaves(found), jax.tree.leaves(expected), strict=True
+  ):
+    assert np.isfinite(mine).all()
+    np.testing.assert_allclose(mine, plain, rtol=1e-3, atol=1e-3)
+
+
+def test_bfloat16_stays_near_float32_and_sums_in_float32():
+  inputs = draw_inputs(num_keys=300, num_queries=33)
+  gradient = draw(*inputs[0].shape, seed=3)
+  attend = lambda *inputs: attention.attend_by_blocks(*inputs, block_size=8)
+  halves = [x.astype(jnp.bfloat16) for x in inputs]
+  found = differentiate(attend, gradient, halves)
+  rounded = [x.astype(jnp.float32) for x in halves]
+  expected = differentiate(attend_plainly, gradient, rounded)
+  for mine, plain in zip(
+    jax.tree.leaves(found), jax.tree.leaves(expected), strict=True
+  ):
+    assert mine.dtype == jnp.bfloat16
+    error = np.abs(mine.astype(np.float32) - plain).max()
+    assert error < 0.02 * np.abs(plain).max()
+
+
+def test_no_buffer_holds_all_logits():
+  query, key, value = draw_inputs(
+    batch=1, num_queries=300, num_keys=301, num_heads=2
+  )
+
+  def loss(attend, *inputs):
+    return attend(*inputs).sum()
+
+  def find_sizes(attend):
+    gradient = jax.grad(loss, argnums=(1, 2, 3))
+    compiled = jax.jit(gradient, static_argnums=0).lower(
+      attend, query, key, value
+    )
+    shapes = re.findall(r'f32\[([\d,]+)\]', compiled.compile().as_text())
+    return {int(np.prod([int(n) for n in s.split(',')])) for s in shapes}
+
+  by_blocks = lambda *inputs: attention.attend_by_blocks(*inputs, block_size=50)
+  assert max(find_sizes(attend_plainly)) >= 2 * 300 * 301
+  assert max(find_sizes(by_blocks)) <= 50 * 301
+
+
+@pytest.mark.parametrize(
+  ('batch', 'num_queries', 'num_keys', 'expected'),
+  [(1, 1568, 1568, 392), (1, 1214, 1214, 405), (8, 1, 10**7, 1)],
+)
+def test_blocks_fit_and_fill_up(batch, num_queries, num_keys, expected):
+  size = attention.choose_block_size(batch, num_queries, num_keys)
+  assert size == expected
+  fits = 4 * batch * size * num_keys <= attention.BLOCK_BYTES
+  assert fits or size == 1
+
+
+def test_large_logits_are_not_written_out_on_a_cpu():
+  choose = attention.choose_implementation
+  assert choose((1, 1568, 12, 64), 1568, jnp.float32) == 'blocks'
+  # A batch of the demo's clips, and one of 10 s of speech.
+  assert choose((8, 32, 2, 32), 32, jnp.float32) == 'xla'
+  assert choose((8, 1214, 3, 64), 1214, jnp.bfloat16) == 'blocks'
+
+
+@pytest.mark.parametrize(
+  ('capability', 'dtype', 'width', 'expected'),
+  [
+    ('9.0', jnp.bfloat16, 64, 'cudnn'),
+    ('9.0', jnp.float32, 64, 'xla'),
+    ('9.0', jnp.bfloat16, 256, 'xla'),
+    ('7.5', jnp.float16, 64, 'xla'),
+    ('gfx942', jnp.bfloat16, 64, 'xla'),
+  ],
+)
+def test_flash_attention_where_the_device_has_it(
+  monkeypatch, capability, dtype, width, expected
+):
+  class Device:
+    compute_capability = capability
+
+  monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
+  monkeypatch.setattr(jax, 'devices', lambda: [Device()])
+  shape = (8, 1568, 12, width)
+  assert attention.choose_implementation(shape, 1568, dtype) == expected
+
+
+def test_unknown_implementation_is_one_line():
+  with pytest.raises(errors.AvemoError, match="'flash'.*blocks"):
+    attention.attend(*draw_inputs(), implementation='flash')
+
+
+@pytest.mark.parametrize('num_valid', [None, (7, 3)])
+def test_module_attends_to_others_alike_in_every_implementation(num_valid):
+  x, context = draw(2, 10, 16), draw(2, 7, 24, seed=1)
+  num_valid = None if num_valid is None else jnp.array(num_valid)
+  make = lambda kind: layers.Attention(2, implementation=kind)
+  params = jax.jit(make('xla').init)(jax.random.key(0), x, context)
+
+  def compute(kind):
+    def loss(params, x, context):
+      return jnp.square(make(kind).apply(params, x, context, num_valid)).sum()
+
+    return jax.jit(jax.value_and_grad(loss, (0, 1, 2)))(params, x, context)
+
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5),
+    compute('blocks'),
+    compute('xla'),
+  )
