@@ -103,6 +103,10 @@ class Stopwatch:
     self.last = arguments
     return found
 
+  def lower(self, *arguments: Any) -> Any:
+    """As of the step itself, to compile it before it is called."""
+    return self._step.lower(*arguments)
+
   def measure(self, repeats: int = 3) -> float | None:
     """Seconds of a call once compiled, the median; None without any call.
 
