@@ -71,4 +71,8 @@ def stop(message: str, debug: bool, status: int = 1) -> None:
   if debug:
     traceback.print_exc()
   print(f'avemo: {" ".join(message.split())}', file=sys.stderr)
+  if 'jax' in sys.modules:
+    from avemo.runtime import distributed
+
+    distributed.fail(status)
   raise SystemExit(status)

@@ -133,7 +133,8 @@ def default() -> ml_collections.ConfigDict:
     'keep_best': 1,
     'keep_every': 0,
   }
-  config.mesh = {'data': -1, 'fsdp': 1}
+  # Parameters from this many bytes on are split over `fsdp`.
+  config.mesh = {'data': -1, 'fsdp': 1, 'smallest': 1 << 20}
   config.sharding = ()
   return config
 

@@ -1,13 +1,15 @@
 """A run of seconds on a dataset in memory; as a program, one to be killed.
 
-python tests/small_run.py WORKDIR [STEPS]
+python tests/small_run.py WORKDIR STEPS [SECTIONS]
 """
 
 import itertools
+import json
 import logging
 import os
 import pathlib
 import sys
+import threading
 import time
 
 import small_dataset
@@ -94,23 +96,81 @@ def make_environment():
   return os.environ | {'PYTHONPATH': path}
 
 
-def main(workdir, steps):
+def note_order(folder):
+  """Writes which records each process reads for each step."""
+  import jax
+
+  from avemo.train import feed as feed_lib
+
+  make = feed_lib.Feed.train_batches
+
+  def train_batches(feed, first_step):
+    batches = make(feed, first_step)
+    path = pathlib.Path(folder) / f'order_{jax.process_index()}.jsonl'
+    # One call after another, as the loop asks for them.
+    draw, steps = batches.__next__, itertools.count(first_step + 1)
+
+    def note():
+      batch = draw()
+      line = {'step': next(steps), 'records': batch['record'].tolist()}
+      with path.open('a') as file:
+        file.write(json.dumps(line) + '\n')
+      return batch
+
+    return Noted(note, batches.close)
+
+  feed_lib.Feed.train_batches = train_batches
+
+
+class Noted:
+  """Batches that are noted as they are drawn."""
+
+  def __init__(self, draw, close):
+    self.draw, self.close = draw, close
+
+  def __iter__(self):
+    return self
+
+  def __next__(self):
+    return self.draw()
+
+
+def main(workdir, steps, sections='{}'):
+  import jax
+
+  from avemo import errors
+  from avemo.runtime import distributed
   from avemo.train import loop
 
   for name in ('absl', 'jax', 'orbax', 'grain'):
     logging.getLogger(name).setLevel(logging.ERROR)
+  if FOLDER in os.environ:
+    note_order(os.environ[FOLDER])
+  # Which process ends itself how many seconds after which step, and how.
+  number, last, delay, kind = json.loads(os.environ.get(END, '[-1, -1, 0, 0]'))
 
   def after_step(step):
     print('step', step, flush=True)
+    if (jax.process_index(), step) == (number, last):
+      if not kind:
+        raise errors.AvemoError('nothing can be read')
+      threading.Timer(delay, os.kill, (os.getpid(), kind)).start()
     # Slow enough to be hit in the middle.
     time.sleep(SECONDS_A_STEP)
 
   config = make_config(steps=steps, data={'workers': 2})
-  summary = loop.train(
-    config, workdir, dataset=make_dataset(), after_step=after_step
-  )
+  config = merge(config, json.loads(sections))
+  try:
+    summary = loop.train(
+      config, workdir, dataset=make_dataset(), after_step=after_step
+    )
+  except errors.AvemoError as error:
+    print(f'avemo: {error}')
+    distributed.fail(1)
   sys.exit(143 if summary['stopped'] == 'signal' else 0)
 
 
+FOLDER, END = 'SMALL_RUN_ORDER', 'SMALL_RUN_END'
+
 if __name__ == '__main__':
-  main(sys.argv[1], int(sys.argv[2]))
+  main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:])

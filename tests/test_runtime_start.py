@@ -1,5 +1,6 @@
 """Start-up of processes, and the request to stop."""
 
+import inspect
 import os
 import signal
 import threading
@@ -7,6 +8,7 @@ import threading
 import jax
 import pytest
 
+from avemo import errors
 from avemo.runtime import distributed, preemption
 
 
@@ -40,25 +42,6 @@ def test_outside_of_the_main_thread_nothing_is_caught():
   assert found == [False]
 
 
-@pytest.mark.parametrize(
-  ('environment', 'expected'),
-  [
-    ({}, False),
-    ({'SLURM_STEP_NUM_TASKS': '1'}, False),
-    ({'SLURM_STEP_NUM_TASKS': '4'}, True),
-    ({'JAX_COORDINATOR_ADDRESS': 'localhost:1234'}, True),
-  ],
-)
-def test_the_environment_tells_of_other_processes(
-  monkeypatch, environment, expected
-):
-  for name in ('SLURM_STEP_NUM_TASKS', 'JAX_COORDINATOR_ADDRESS'):
-    monkeypatch.delenv(name, raising=False)
-  for name, value in environment.items():
-    monkeypatch.setenv(name, value)
-  assert distributed.is_distributed() == expected
-
-
 def test_other_processes_are_joined_as_the_environment_says(monkeypatch):
   joined = []
   monkeypatch.setattr(
@@ -66,12 +49,18 @@ def test_other_processes_are_joined_as_the_environment_says(monkeypatch):
   )
   distributed.start()
   assert joined == []
-  monkeypatch.setenv('JAX_COORDINATOR_ADDRESS', 'localhost:1234')
+  monkeypatch.setenv('AVEMO_COORDINATOR_ADDRESS', 'localhost:1234')
+  with pytest.raises(errors.AvemoError, match='AVEMO_NUM_PROCESSES'):
+    distributed.start()
+  monkeypatch.setenv('AVEMO_NUM_PROCESSES', '2')
+  monkeypatch.setenv('AVEMO_PROCESS_ID', '1')
   distributed.start()
-  monkeypatch.setenv('JAX_NUM_PROCESSES', '2')
-  monkeypatch.setenv('JAX_PROCESS_ID', '1')
-  distributed.start()
-  assert joined == [{}, {'num_processes': 2, 'process_id': 1}]
+  assert [options['process_id'] for options in joined] == [1]
+  # None of them may be called something else by JAX.
+  inspect.signature(initialize).bind(**joined[0])
+
+
+initialize = jax.distributed.initialize
 
 
 def test_determinism_is_asked_for_once(monkeypatch):

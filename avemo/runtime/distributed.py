@@ -1,8 +1,13 @@
 """Start-up of one process among several, and of JAX in each."""
 
 import os
+import sys
+from typing import NoReturn
 
 import jax
+
+from avemo import errors
+from avemo.runtime import cluster, launcher
 
 DETERMINISTIC = '--xla_gpu_deterministic_ops=true'
 
@@ -10,33 +15,61 @@ DETERMINISTIC = '--xla_gpu_deterministic_ops=true'
 def start(*, deterministic: bool = False) -> None:
   """Joins the other processes where the environment names any.
 
-  Under Slurm with several tasks, and where JAX_COORDINATOR_ADDRESS is set
-  (with JAX_NUM_PROCESSES and JAX_PROCESS_ID outside of a known cluster), this
-  waits until all have come.
+  Waits until all have come; see `cluster` for what is read.
 
   Args:
     deterministic: same bits in every run on a GPU as well, more slowly. Heard
       only by a process that has not used a device yet.
+
+  Raises:
+    AvemoError: the environment says half of what is needed, or the others
+      did not come.
   """
   flags = os.environ.get('XLA_FLAGS', '')
   if deterministic and DETERMINISTIC not in flags:
     os.environ['XLA_FLAGS'] = f'{flags} {DETERMINISTIC}'.strip()
-  if jax.distributed.is_initialized() or not is_distributed():
+  if jax.distributed.is_initialized():
+    return
+  found = cluster.find(os.environ)
+  launcher.end_with_launcher()
+  if found.count == 1:
     return
   options = {}
-  if 'JAX_NUM_PROCESSES' in os.environ:
+  if found.count is not None:
     options = {
-      'num_processes': int(os.environ['JAX_NUM_PROCESSES']),
-      'process_id': int(os.environ['JAX_PROCESS_ID']),
+      'coordinator_address': found.address,
+      'num_processes': found.count,
+      'process_id': found.number,
+      'local_device_ids': found.devices,
+      # All that it would find has been found.
+      'cluster_detection_method': 'deactivate',
     }
-  jax.distributed.initialize(**options)
-
-
-def is_distributed() -> bool:
-  """Whether the environment says that this is one of several processes."""
-  tasks = os.environ.get('SLURM_STEP_NUM_TASKS', '1')
-  return 'JAX_COORDINATOR_ADDRESS' in os.environ or int(tasks) > 1
+  try:
+    jax.distributed.initialize(**options)
+  except (RuntimeError, ValueError) as error:
+    raise errors.AvemoError(
+      f'process {found.number} of {found.count or "some"} could not join the '
+      f'others at {found.address or "the address of the machine"} '
+      f'({" ".join(str(error).split())[:200]}); see their logs'
+    ) from error
 
 
 def is_first() -> bool:
   return jax.process_index() == 0
+
+
+def is_alone() -> bool:
+  return jax.process_count() == 1
+
+
+def fail(status: int) -> NoReturn:
+  """Ends this process after an error, and so the whole job.
+
+  Among several processes it ends at once: an orderly end would wait for the
+  others, who wait for this one inside of a step.
+  """
+  if jax.distributed.is_initialized():
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+  raise SystemExit(status)

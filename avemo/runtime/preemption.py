@@ -3,6 +3,10 @@
 import signal
 import threading
 
+# Of a run that was asked to stop and has saved; 128 and the signal's number,
+# as a shell would say of one that did not catch it.
+EXIT_STATUS = 128 + signal.SIGTERM
+
 
 class StopRequest:
   """Remembers SIGTERM while the context is open; true once it has come.

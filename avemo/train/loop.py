@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import fcntl
+import functools
 import json
 import os
 import pathlib
@@ -71,7 +72,7 @@ def train(
     if distributed.is_first():
       stack.enter_context(lock(workdir))
     store = checkpoint_lib.Checkpoints(workdir / 'checkpoints', **run.keep)
-    stack.callback(store.close)
+    stack.push(functools.partial(close, store))
     first_step = store.latest_step() or 0
     if first_step:
       check_same_training(workdir, config)
@@ -109,7 +110,7 @@ class Loop:
     if step >= self.run.steps or stopped == 'early':
       say(f'nothing left to train: the run ended at step {step}')
     else:
-      listen = jax.process_count() == 1
+      listen = distributed.is_alone()
       with preemption.StopRequest(listen=listen) as request:
         state, step, stopped = self._go(state, first_step, request)
     self.store.wait()
@@ -222,7 +223,7 @@ class Loop:
   def _must_leave(self, step: int, request: preemption.StopRequest) -> bool:
     # With several processes all must agree on the step; there the signal is
     # heard by the coordination service.
-    if jax.process_count() > 1:
+    if not distributed.is_alone():
       return self.store.reached_preemption(step)
     return bool(request)
 
@@ -295,6 +296,12 @@ def start_state(
   )
   items = store.restore(first_step, state_lib.to_items(wanted))
   return state_lib.from_items(items, wanted)
+
+
+def close(store: checkpoint_lib.Checkpoints, error: type | None, *_) -> None:
+  """Waits for what is being saved, unless others will not come to the end."""
+  if error is None or distributed.is_alone():
+    store.close()
 
 
 @contextlib.contextmanager

@@ -147,8 +147,13 @@ def make_run(config: Mapping[str, Any], dataset: Any | None = None) -> Run:
   """
   check_sections(config)
   seed, steps = config['seed'], config['steps']
-  (options,) = settings.split('mesh', config.get('mesh', {}), mesh_lib.AXES)
-  mesh = mesh_lib.make_mesh(**options)
+  sizes, split = settings.split(
+    'mesh',
+    config.get('mesh', {}),
+    mesh_lib.AXES,
+    mesh_lib.place_params,
+  )
+  mesh = mesh_lib.make_mesh(**sizes)
   feed = make_feed(config, mesh, dataset)
   (loss,) = settings.split('loss', config.get('loss', {}), LOSS)
   if feed.balanced and loss.get('class_weights'):
@@ -190,7 +195,7 @@ def make_run(config: Mapping[str, Any], dataset: Any | None = None) -> Run:
   init = make_init(model, tx, feed.options, seed, own.get('ema', 0), mode)
   shapes = jax.eval_shape(init)
   placement = mesh_lib.place_params(
-    shapes.params, mesh, config.get('sharding', ())
+    shapes.params, mesh, config.get('sharding', ()), **split
   )
   shardings = mesh_lib.place_like(shapes, shapes.params, placement)
   save_every, keep = make_keep(config, choice, mode)

@@ -1,6 +1,9 @@
 """The verb `train`: its arguments and what it calls."""
 
 import pathlib
+import sys
+
+from avemo import parser
 
 SUMMARY = 'train a config, or resume it where its workdir stands'
 EPILOG = 'Any field of the config can be set: --config.optim.lr=1e-4'
@@ -21,6 +24,13 @@ def add_arguments(verb) -> None:
     metavar='DIR',
     help='the folder of the run, which goes on where it stands',
   )
+  verb.add_argument(
+    '--processes',
+    type=parser.positive_int,
+    metavar='N',
+    help='train in N processes on this machine, which share its GPUs; what '
+    'each says is in WORKDIR/logs',
+  )
 
 
 def run(args) -> None:
@@ -33,8 +43,16 @@ def run(args) -> None:
 
   checks.check_config(config, args.workdir)
 
+  from avemo.runtime import launcher, preemption
+
+  if args.processes:
+    command = [sys.executable, '-m', 'avemo', 'train', *args.config_flags]
+    command += ['--workdir', str(args.workdir)]
+    command += ['--debug'] if args.debug else []
+    raise SystemExit(launcher.launch(command, args.workdir, args.processes))
+
   from avemo.train import loop
 
   summary = loop.train(config, args.workdir)
   if summary.get('stopped') == 'signal':
-    raise SystemExit(143)
+    raise SystemExit(preemption.EXIT_STATUS)
