@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from avemo.models import layers
+from avemo.models import layers, split
 
 
 class Fusion(nn.Module):
@@ -36,7 +36,8 @@ class Fusion(nn.Module):
     self, video: jax.Array, audio: jax.Array, *, train: bool = False
   ) -> tuple[jax.Array, jax.Array]:
     """Maps tokens [B, N, D] and [B, M, D] to the same shapes."""
-    pair = nn.remat(Pair, prevent_cse=False) if self.remat else Pair
+    pair = split.hold_whole(Pair)
+    pair = nn.remat(pair, prevent_cse=False) if self.remat else pair
     pairs = nn.scan(
       pair,
       variable_axes={'params': 0},

@@ -7,7 +7,7 @@ N tokens, D width, K heads, d head width, L blocks.
 import difflib
 import functools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from avemo import errors
+from avemo.models import split
 
 # VideoMAE writes 1e-6; other sources of the same weights write other values.
 EPSILON = 1e-6
@@ -327,14 +328,19 @@ class Encoder(nn.Module):
     rates = jnp.linspace(0, self.drop_path, self.depth)[start:stop]
     params = jax.tree.map(lambda leaf: leaf[start:stop], self.blocks)
     rngs = {'dropout': self.make_rng('dropout')} if drop else {}
-    return self._scanned(stop - start, drop, collect).apply(
+    block = split.hold_whole(Block)
+    return self._scanned(stop - start, drop, collect, block).apply(
       {'params': params}, x, rates, num_valid, rngs=rngs
     )
 
   def _scanned(
-    self, length: int, drop: bool = False, collect: bool = False
+    self,
+    length: int,
+    drop: bool = False,
+    collect: bool = False,
+    block: Callable[..., nn.Module] = Block,
   ) -> nn.Module:
-    block = nn.remat(Block, prevent_cse=False) if self.remat else Block
+    block = nn.remat(block, prevent_cse=False) if self.remat else block
     # Detached: its parameters are handed to it as a slice of the stack.
     return nn.scan(
       block,

@@ -12,6 +12,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from avemo import augment as augment_lib
 from avemo import errors, models
 from avemo.data import labels
+from avemo.models import split
 from avemo.runtime import mesh as mesh_lib
 from avemo.train import losses, optim
 from avemo.train.state import TrainState
@@ -98,13 +99,15 @@ def make_train_step(
         batch[f'{task}_share'] = losses.share_values(batch, task)
 
     def compute_loss(params, batch_stats, part, key):
-      outputs, updated = model.apply(
-        {'params': params, 'batch_stats': batch_stats},
-        {k: v for k, v in part.items() if k not in shares},
-        train=True,
-        rngs={'dropout': key},
-        mutable=['batch_stats'],
-      )
+      with split.over(mesh):
+        params = split.make_rest_whole(params)
+        outputs, updated = model.apply(
+          {'params': params, 'batch_stats': batch_stats},
+          {k: v for k, v in part.items() if k not in shares},
+          train=True,
+          rngs={'dropout': key},
+          mutable=['batch_stats'],
+        )
       batch_stats = updated.get('batch_stats', batch_stats)
       if has_own_loss:
         return (part['share'] * outputs['loss']).sum(), (batch_stats, {})
@@ -122,7 +125,7 @@ def make_train_step(
       return loss, (batch_stats, sums)
 
     (loss, (batch_stats, sums)), grads = accumulate_gradients(
-      compute_loss, state, batch, dropout_key, accumulate, mesh
+      compute_loss, state, batch, dropout_key, accumulate, shardings
     )
     updates, opt_state = tx.update(grads, state.opt_state, state.params)
     scale = state.control['scale']
@@ -174,7 +177,7 @@ def accumulate_gradients(
   batch: Batch,
   key: jax.Array,
   count: int,
-  mesh: jax.sharding.Mesh,
+  shardings: TrainState,
 ) -> tuple[tuple[jax.Array, tuple[Any, Metrics]], Any]:
   """The loss and its gradient over a batch, `count` parts at a time.
 
@@ -186,12 +189,17 @@ def accumulate_gradients(
     batch: arrays [B, ...].
     key: of the draws.
     count: of parts.
-    mesh: over which the batch is sharded.
+    shardings: of the state; a gradient lies where its parameter does.
 
   Returns:
     ((loss, (batch_stats, sums)), gradient).
   """
-  differentiate = jax.value_and_grad(compute_loss, has_aux=True)
+  mesh = shardings.step.mesh
+
+  def differentiate(*arguments):
+    found, grads = jax.value_and_grad(compute_loss, has_aux=True)(*arguments)
+    return found, jax.lax.with_sharding_constraint(grads, shardings.params)
+
   if count == 1:
     return differentiate(state.params, state.batch_stats, batch, key)
   size = len(batch['mask'])
