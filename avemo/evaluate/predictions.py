@@ -14,6 +14,7 @@ from avemo.data.labels import LabelSpace
 from avemo.evaluate import frames
 from avemo.evaluate import rows as rows_lib
 from avemo.evaluate.rows import RecordPredictions
+from avemo.models import split
 from avemo.runtime import mesh as mesh_lib
 
 Step = Callable[[Any, Mapping[str, jax.Array]], dict[str, jax.Array]]
@@ -35,7 +36,7 @@ def make_predict_step(model: Any, mesh: jax.sharding.Mesh) -> Step:
   """
 
   def predict(variables, batch):
-    outputs = model.apply(variables, batch, train=False)
+    outputs = _apply_model(model, mesh, variables, batch)
     present = batch['has_video'] | batch['has_audio']
     if labels.EMOTION in outputs:
       logits = outputs[labels.EMOTION].astype(jnp.float32)
@@ -72,11 +73,20 @@ def make_loss_step(model: Any, mesh: jax.sharding.Mesh) -> Step:
   """
 
   def measure(variables, batch):
-    outputs = model.apply(variables, batch, train=False)
+    outputs = _apply_model(model, mesh, variables, batch)
     names = ('has_video', 'has_audio', 'record', 'view', 'mask')
     return {'loss': outputs['loss']} | {n: batch[n] for n in names}
 
   return jax.jit(measure, out_shardings=mesh_lib.replicated(mesh))
+
+
+def _apply_model(
+  model: Any, mesh: jax.sharding.Mesh, variables: Any, batch: Any
+) -> dict[str, jax.Array]:
+  with split.over(mesh):
+    params = split.make_rest_whole(variables['params'])
+    variables = dict(variables) | {'params': params}
+    return model.apply(variables, batch, train=False)
 
 
 def predict_records(

@@ -183,7 +183,7 @@ def _choose_split(name, leaf, parts, smallest) -> PartitionSpec:
   size = leaf.size * np.dtype(leaf.dtype).itemsize
   if parts == 1 or size < smallest:
     return PartitionSpec()
-  first = 1 if re.fullmatch(STACKED, name) else 0
+  first = 1 if is_stacked(name) else 0
   axes = [a for a in range(first, leaf.ndim) if leaf.shape[a] % parts == 0]
   if not axes:
     return PartitionSpec()
@@ -191,6 +191,11 @@ def _choose_split(name, leaf, parts, smallest) -> PartitionSpec:
   spec = [None] * leaf.ndim
   spec[axis] = 'fsdp'
   return PartitionSpec(*spec)
+
+
+def is_stacked(name: str) -> bool:
+  """Whether a leaf has a first axis of layers."""
+  return re.fullmatch(STACKED, name) is not None
 
 
 def _show_names(tree: Any) -> str:
