@@ -4,7 +4,9 @@ import json
 import pathlib
 import random
 import signal
+import subprocess
 import sys
+import unittest.mock
 
 import jax
 import numpy as np
@@ -194,3 +196,33 @@ def test_a_signal_to_one_process_stops_all(tmp_path, cache):
   assert launch(tmp_path, 2, 500, end=[1, 3, 0, signal.SIGTERM]) == 143
   store = checkpoint.Checkpoints(tmp_path / 'checkpoints', read_only=True)
   assert 3 <= store.latest_step() < 500
+
+
+@pytest.mark.slow
+def test_the_command_line_trains_in_two(tmp_path, tiny_crema_d_dataset):
+  root = pathlib.Path(__file__).parent.parent
+  command = [sys.executable, '-m', 'avemo', 'train', '--processes', '2']
+  command += [f'--config={root}/configs/tiny_crema_d.py:system=audio']
+  command += [f'--workdir={tmp_path}', '--config.data.batch_size=8']
+  command += [f'--config.data_dir={tiny_crema_d_dataset}']
+  environment = small_run.make_environment() | {
+    'XLA_FLAGS': '--xla_force_host_platform_device_count=1'
+  }
+
+  def run(*more):
+    found = subprocess.run(
+      [*command, *more],
+      env=environment,
+      capture_output=True,
+      text=True,
+      check=False,
+    )
+    return found.returncode, found.stdout, found.stderr
+
+  assert run('--config.steps=2') == (0, unittest.mock.ANY, '')
+  environment_file = json.loads((tmp_path / 'environment.json').read_text())
+  assert environment_file['processes'] == 2
+  # Both find that the config is another one; the first to end is named.
+  status, _, error = run('--config.steps=2', '--config.seed=1')
+  assert status == 1 and error.startswith('avemo: process ')
+  assert 'holds a run of another config' in error and error.count('\n') == 1
