@@ -3,7 +3,7 @@
 import pathlib
 import sys
 
-from avemo import parser
+from avemo import parser as parser_lib
 
 SUMMARY = 'train a config, or resume it where its workdir stands'
 EPILOG = 'Any field of the config can be set: --config.optim.lr=1e-4'
@@ -26,7 +26,7 @@ def add_arguments(verb) -> None:
   )
   verb.add_argument(
     '--processes',
-    type=parser.positive_int,
+    type=parser_lib.positive_int,
     metavar='N',
     help='train in N processes on this machine, which share its GPUs; what '
     'each says is in WORKDIR/logs',
