@@ -128,7 +128,8 @@ def unbroken(tmp_path_factory, cache):
   return find
 
 
-def test_one_of_two_is_killed_and_one_goes_on(tmp_path, cache):
+def test_one_of_two_is_killed_and_one_goes_on(tmp_path, cache, monkeypatch):
+  monkeypatch.setenv('JAX_DISABLE_MOST_OPTIMIZATIONS', '1')
   steps = 6
   end = [1, 4, 0.02, signal.SIGKILL]
   with pytest.raises(errors.AvemoError, match='process 1 was killed by SIGK'):
