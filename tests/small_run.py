@@ -11,6 +11,7 @@ import pathlib
 import sys
 import threading
 import time
+import traceback
 
 import small_dataset
 
@@ -164,7 +165,8 @@ def main(workdir, steps, sections='{}'):
     summary = loop.train(
       config, workdir, dataset=make_dataset(), after_step=after_step
     )
-  except errors.AvemoError as error:
+  except Exception as error:
+    traceback.print_exc()
     print(f'avemo: {error}')
     distributed.fail(1)
   sys.exit(143 if summary['stopped'] == 'signal' else 0)

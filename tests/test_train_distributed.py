@@ -206,6 +206,7 @@ def test_the_command_line_trains_in_two(tmp_path, tiny_crema_d_dataset):
   command += [f'--config={root}/configs/tiny_crema_d.py:system=audio']
   command += [f'--workdir={tmp_path}', '--config.data.batch_size=8']
   command += [f'--config.data_dir={tiny_crema_d_dataset}']
+  command += ['--config.optim.warmup=0']
   environment = small_run.make_environment() | {
     'XLA_FLAGS': '--xla_force_host_platform_device_count=1'
   }

@@ -15,6 +15,7 @@ from avemo.evaluate import frames
 from avemo.evaluate import rows as rows_lib
 from avemo.evaluate.rows import RecordPredictions
 from avemo.models import split
+from avemo.runtime import distributed
 from avemo.runtime import mesh as mesh_lib
 
 Step = Callable[[Any, Mapping[str, jax.Array]], dict[str, jax.Array]]
@@ -260,8 +261,10 @@ def _apply_step(
   rows = []
   try:
     for batch in batches:
-      found = step(variables, mesh_lib.shard_batch(batch, mesh))
-      found = jax.device_get(found)
+      batch = mesh_lib.shard_batch(batch, mesh)
+      if not rows:
+        distributed.compile_together(step, variables, batch)
+      found = jax.device_get(step(variables, batch))
       rows.append({k: v[found['mask']] for k, v in found.items()})
       if progress:
         progress(int(found['mask'].sum()))

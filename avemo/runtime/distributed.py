@@ -2,14 +2,18 @@
 
 import os
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import jax
+from orbax.checkpoint import multihost
 
 from avemo import errors
 from avemo.runtime import cluster, launcher
 
 DETERMINISTIC = '--xla_gpu_deterministic_ops=true'
+
+# Seconds; beyond it something is wrong.
+LONGEST_WAIT = 3600
 
 
 def start(*, deterministic: bool = False) -> None:
@@ -60,6 +64,19 @@ def is_first() -> bool:
 
 def is_alone() -> bool:
   return jax.process_count() == 1
+
+
+def compile_together(function: Any, *arguments: Any) -> None:
+  """Compiles a jitted function, and waits until all processes have done so.
+
+  On CPUs the first to send waits half a minute for the others to connect,
+  and compiling may take one of them longer by more than that.
+  """
+  if is_alone():
+    return
+  function.lower(*arguments).compile()
+  wait = multihost.get_barrier_sync_fn()
+  wait(key='compiled', timeout_ms=1000 * LONGEST_WAIT)
 
 
 def fail(status: int) -> NoReturn:

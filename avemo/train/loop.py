@@ -144,6 +144,7 @@ class Loop:
     )
     try:
       batch = self._next(batches)
+      distributed.compile_together(run.train_step, state, batch)
       for step in range(first_step + 1, run.steps + 1):
         with jax.transfer_guard('disallow'):
           state, metrics = run.train_step(state, batch)
