@@ -60,7 +60,7 @@ def get_config(arg: str = ''):
   config.model.use = SYSTEMS[arg.system]
   config.model.features = {
     'num_mels': 40,
-    'hop': 160,
+    'hop': 320 if tiny else 160,
     'kind': 'constant',
   }
   config.model.pictures = {'grey': True}

@@ -70,6 +70,17 @@ def test_shifting_changes_the_pitch_and_not_the_duration(semitones):
     assert np.abs(middle).max() == pytest.approx(0.5, rel=0.1)
 
 
+def test_one_pass_changes_both():
+  out, length = apply(
+    'pitch_shift', make_tone(440), semitones=(5.0, 5.0), tempo=(1.25, 1.25)
+  )
+  np.testing.assert_allclose(length, LENGTHS / 1.25, atol=1)
+  for row, n in zip(out, length, strict=True):
+    assert (row[n:] == 0).all()
+    found = measure_frequency(row[1_000 : n - 1_000])
+    assert found == pytest.approx(440 * 2 ** (5 / 12), rel=2e-3)
+
+
 def test_what_comes_first_stays_first():
   # A low tone, then a high one, of a second each in the clip's own time.
   speech = make_tone(300)

@@ -1,5 +1,7 @@
 """The tower over films: shapes, padding, statistics, counts, gradients."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,13 +23,17 @@ def both(tower, frames, mask=None, *, train=False):
 
 
 def init(tower, frames):
-  return tower.init(jax.random.key(1), frames, method=both)
+  # A small call of its own for every operation would take longer to compile.
+  return jax.jit(lambda x: tower.init(jax.random.key(1), x, method=both))(
+    frames
+  )
 
 
 def run(tower, variables, frames, mask=None, *, train=True):
-  return tower.apply(
-    variables, frames, mask, train=train, method=both, mutable=['batch_stats']
+  apply = functools.partial(
+    tower.apply, train=train, method=both, mutable=['batch_stats']
   )
+  return jax.jit(apply)(variables, frames, mask)
 
 
 def convolve(x, kernel):
@@ -53,7 +59,7 @@ def test_tower_equals_numpy(span, size):
     x = np.float64(film)
     for number in range(2):
       p = variables['params'][f'blocks_{number}']
-      x = convolve(x, np.float64(p['conv']['kernel'])) / np.sqrt(1 + 1e-5)
+      x = convolve(x, np.float64(p['kernel'])) / np.sqrt(1 + 1e-5)
       x = np.maximum(x, 0)
       axes = (0, 1, 2) if number and span > 1 else (1, 2)
       for axis in axes:
@@ -122,7 +128,7 @@ def test_gradient_reaches_every_parameter_but_frozen_ones():
     (_, feature), changed = run(tower, variables | {'params': params}, frames)
     return jnp.square(feature).sum(), changed
 
-  grads, changed = jax.grad(loss, has_aux=True)(variables['params'])
+  grads, changed = jax.jit(jax.grad(loss, has_aux=True))(variables['params'])
   assert not any(np.any(leaf) for leaf in jax.tree.leaves(grads['blocks_0']))
   assert all(np.any(leaf) for leaf in jax.tree.leaves(grads['blocks_1']))
   np.testing.assert_array_equal(

@@ -25,21 +25,22 @@ def make(seed=0, scale=1.0):
 def test_each_modality_contributes_as_many_values_of_one_scale():
   join = fusion.Concatenation(width=16, hidden=())
   features = make()
-  variables = join.init(jax.random.key(0), features, BOTH)
-  joined = join.apply(variables, features, BOTH)
+  variables = jax.jit(join.init)(jax.random.key(0), features, BOTH)
+  apply = jax.jit(join.apply)
+  joined = apply(variables, features, BOTH)
   assert joined.shape == (2, 32)
   halves = np.split(np.asarray(joined), 2, axis=1)
   # Of values of mean 0 and variance 1, what a ReLU leaves.
   for half in halves:
     assert np.square(half).mean() == pytest.approx(0.5, abs=0.25)
-  louder = join.apply(variables, make(scale=1000.0), BOTH)
+  louder = apply(variables, make(scale=1000.0), BOTH)
   np.testing.assert_allclose(louder, joined, atol=1e-3)
 
 
 def test_equals_numpy_with_two_dense_layers():
   join = fusion.Concatenation(width=6, hidden=(5, 4))
   features = make()
-  variables = join.init(jax.random.key(0), features, BOTH)
+  variables = jax.jit(join.init)(jax.random.key(0), features, BOTH)
   p = jax.tree.map(np.float64, variables['params'])
   parts = []
   for name, x in features.items():
@@ -52,7 +53,7 @@ def test_equals_numpy_with_two_dense_layers():
   for number in range(2):
     dense = p[f'dense_{number}']
     x = np.maximum(x @ dense['kernel'] + dense['bias'], 0)
-  found = join.apply(variables, features, BOTH)
+  found = jax.jit(lambda v: join.apply(v, features, BOTH))(variables)
   np.testing.assert_allclose(found, x, atol=1e-5)
   count = sum(leaf.size for leaf in jax.tree.leaves(p))
   # Projections and their biases, norms, missing ones, two dense layers.
@@ -63,8 +64,9 @@ def test_missing_modality_is_not_looked_at_and_its_stand_in_learns():
   join = fusion.Concatenation(width=6)
   features = make()
   present = BOTH | {'video': jnp.array([True, False])}
-  variables = join.init(jax.random.key(0), features, present)
+  variables = jax.jit(join.init)(jax.random.key(0), features, present)
 
+  @jax.jit
   def apply(params, features):
     return join.apply({'params': params}, features, present)
 
@@ -74,7 +76,7 @@ def test_missing_modality_is_not_looked_at_and_its_stand_in_learns():
   np.testing.assert_array_equal(apply(variables['params'], spoilt), found)
   spoilt['video'][0] += draw(12, seed=7)
   assert np.abs(apply(variables['params'], spoilt)[0] - found[0]).max() > 1e-3
-  grads = jax.grad(lambda p: jnp.square(apply(p, features)).sum())(
+  grads = jax.jit(jax.grad(lambda p: jnp.square(apply(p, features)).sum()))(
     variables['params']
   )
   assert np.any(grads['video_missing']) and not np.any(grads['audio_missing'])
@@ -94,10 +96,10 @@ def test_model_of_two_cnns_trains_all_of_it():
   batch['frames'] = rng.integers(0, 256, batch['frames'].shape, np.uint8)
   batch['speech'] = rng.integers(-999, 999, batch['speech'].shape, np.int16)
   batch['has_video'] = np.array([True, False])
-  variables = model.init(jax.random.key(0), batch)
+  variables = jax.jit(model.init)(jax.random.key(0), batch)
   assert set(variables['params']) == {'video', 'audio', 'fusion', 'head'}
   # One channel in; the audio's tokens hold 4 bands of 4 channels.
-  kernels = variables['params']['video']['blocks_0']['conv']['kernel']
+  kernels = variables['params']['video']['blocks_0']['kernel']
   assert kernels.shape == (1, 3, 3, 1, 4)
   projection = variables['params']['fusion']['audio_projection']['kernel']
   assert projection.shape == (16, 8)

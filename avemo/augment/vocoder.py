@@ -53,9 +53,10 @@ def pitch_shift(
   speech_length: jax.Array,
   *,
   semitones: tuple[float, float] = (-2.0, 2.0),
+  tempo: tuple[float, float] = (1.0, 1.0),
   probability: float = 1.0,
 ) -> tuple[jax.Array, jax.Array]:
-  """Speaks higher or lower at the same speed; formants move alike.
+  """Speaks higher or lower, at the same speed or not; formants move alike.
 
   The clip is stretched by the vocoder and played faster, or the reverse. What
   would lie beyond half the sample rate is folded back, softly: speech has
@@ -66,19 +67,24 @@ def pitch_shift(
     speech: `[B, S]`.
     speech_length: `[B]`.
     semitones: least and greatest shift; 12 are an octave.
+    tempo: least and greatest speed, log-uniform: as `time_stretch` beside it,
+      in half of the time.
     probability: of an example.
   """
   bounds = np.array(semitones) * np.log(2) / 12
   factor, chosen = _draw(key, speech, bounds, probability)
+  tempo_key = jax.random.fold_in(key, 1)
+  rate, _ = _draw(tempo_key, speech, np.log(tempo), 1.0)
   size = speech.shape[-1]
+  length = jnp.minimum(jnp.round(speech_length / rate[:, 0]), size)
   stretched = stretch(
     sound.keep_valid(sound.to_unit(speech), speech_length),
-    1 / factor,
+    rate / factor,
     # Room for the longest; the interpolation reads one sample further.
     num_samples=int(np.ceil(size * max(1.0, np.exp(bounds[1])))) + 1,
   )
   made = sound.resample(stretched, factor, size)
-  return _choose(chosen, made, speech_length, speech, speech_length)
+  return _choose(chosen, made, length, speech, speech_length)
 
 
 def stretch(

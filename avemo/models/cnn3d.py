@@ -144,15 +144,12 @@ class Block(nn.Module):
       halves: whether time is halved as well.
       train: see the tower.
     """
-    x = nn.Conv(
-      self.width,
-      (self.span, 3, 3),
-      padding=((self.span // 2,) * 2, (1, 1), (1, 1)),
-      use_bias=False,
-      kernel_init=nn.initializers.he_normal(),
-      dtype=self.dtype,
-      name='conv',
-    )(x)
+    kernel = self.param(
+      'kernel',
+      nn.initializers.he_normal(),
+      (self.span, 3, 3, x.shape[-1], self.width),
+    )
+    x = convolve(x, kernel.astype(self.dtype))
     x = cnn.BatchNorm(self.momentum, dtype=self.dtype, name='norm')(
       x, mask[:, None, None, None, None], train=train
     )
@@ -160,6 +157,34 @@ class Block(nn.Module):
     for axis in (1, 2, 3) if halves else (2, 3):
       x = halve(x, axis)
     return x
+
+
+def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
+  """A 3-D convolution, with zeros around; sizes stay.
+
+  In two dimensions, over the channels of neighbouring frames side by side:
+  the same sums, which XLA makes six times as fast on a CPU.
+
+  Args:
+    x: [B, T, H, W, C].
+    kernel: [span, 3, 3, C, width], span odd.
+
+  Returns:
+    [B, T, H, W, width].
+  """
+  batch_size, count, *picture = x.shape
+  span = len(kernel)
+  padding = [(0, 0), (span // 2, span // 2), *[(0, 0)] * 3]
+  padded = jnp.pad(x, padding)
+  x = jnp.concatenate([padded[:, n : n + count] for n in range(span)], axis=-1)
+  x = jax.lax.conv_general_dilated(
+    x.reshape(-1, *picture[:2], span * picture[2]),
+    jnp.moveaxis(kernel, 0, 2).reshape(3, 3, span * picture[2], -1),
+    window_strides=(1, 1),
+    padding=((1, 1), (1, 1)),
+    dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
+  )
+  return x.reshape(batch_size, count, *x.shape[1:])
 
 
 def halve(x: jax.Array, axis: int) -> jax.Array:
