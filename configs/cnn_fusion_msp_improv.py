@@ -66,12 +66,12 @@ def get_config(arg: str = ''):
   config.model.pictures = {'grey': True}
   config.model.audio = {
     'name': 'cnn',
-    'variant': 'tiny' if tiny else 'small',
+    'widths': (16, 32, 64) if tiny else (32, 64, 128, 128),
     'keep_bands': True,
   }
   config.model.video = {
     'name': 'cnn3d',
-    'variant': 'tiny' if tiny else 'small',
+    'widths': (8, 16, 32) if tiny else (16, 32, 64, 128),
     # Picture by picture.
     'span': 1,
     'cells': 3 if tiny else 2,

@@ -66,7 +66,7 @@ def get_config(arg: str = ''):
   }
   config.model.video = {
     'name': 'cnn3d',
-    'variant': 'tiny' if tiny else 'base',
+    'widths': (8, 16, 32) if tiny else (32, 64, 128, 256, 256),
     'cells': 3 if tiny else 2,
   }
   config.model.fusion.kind = 'concatenation'

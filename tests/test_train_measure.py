@@ -39,8 +39,6 @@ def make_config(**sections):
     data={'fold': 0, 'frames': 2},
     optim={'warmup': 0},
   )
-  # One device: eight take longer to compile for.
-  config['mesh'] = {'data': 1}
   config['measure'] = ('seconds', 'features', 'pictures')
   return small_run.merge(config, sections)
 
@@ -175,8 +173,6 @@ def test_what_is_not_in_use_is_not_measured(tmp_path):
   found = complete(config, make_dataset(), tmp_path)
   assert found['model']['pictures'] == {'grey': True}
   assert len(found['model']['features']['mean']) == 8
-  # One device: eight take longer to compile for.
-  config['mesh'] = {'data': 1}
   config['measure'] = ()
   assert complete(config, make_dataset(), tmp_path) == config
 
