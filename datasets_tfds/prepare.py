@@ -16,6 +16,7 @@ import tensorflow_datasets as tfds
 from absl import logging
 
 from avemo import corpora, errors
+from avemo.corpora import sheets
 from avemo.data import index, schema
 from avemo.media import faces
 from datasets_tfds import beam, build, records
@@ -173,7 +174,8 @@ def describe_origin(
 ) -> dict[str, str]:
   """What a dataset is made from: `raw`, `detector`, `detector_sha256`.
 
-  With a table of labels `labels` and `labels_sha256` as well.
+  With a table of labels `labels` and `labels_sha256` as well, and
+  `labels_encoding` where it is not UTF-8.
 
   Raises:
     AvemoError: the detector or the table cannot be read.
@@ -193,6 +195,9 @@ def describe_origin(
       'labels': os.path.realpath(labels),
       'labels_sha256': hashlib.sha256(content).hexdigest(),
     }
+    encoding = sheets.tell_encoding(labels)
+    # UTF-8 is what is meant where nothing is said.
+    origin |= {'labels_encoding': encoding} if encoding else {}
   return origin
 
 
@@ -228,6 +233,8 @@ def tell_origin(origin: Mapping[str, str]) -> str:
   )
   if 'labels' in origin:
     told += f', labels {origin["labels"]} {origin["labels_sha256"][:8]}'
+  if 'labels_encoding' in origin:
+    told += f' read as {origin["labels_encoding"]}'
   return told
 
 

@@ -6,7 +6,7 @@ import pytest
 from corpus_trees import STUB, put
 
 from avemo import errors
-from avemo.corpora import custom, folds, protocols
+from avemo.corpora import custom, folds, protocols, sheets
 
 
 def tell(root, unusable):
@@ -59,6 +59,21 @@ def test_folders_say_split_and_emotion_where_no_table_does(tmp_path):
     'elsewhere/joy/w': ('', '', ''),
   }
   assert custom.find_emotions(clips) == ['anger', 'deep', 'joy']
+
+
+@pytest.mark.parametrize('encoding', ['utf-8-sig', 'utf-16', 'cp1252'])
+def test_a_table_of_a_spreadsheet_keeps_its_umlauts(tmp_path, encoding):
+  root = tmp_path / 'raw'
+  put(root / 'Müller-Größe.wav', b'sound')
+  table = tmp_path / 'labels.csv'
+  # Pairs of umlauts such as these are Chinese in GB 18030.
+  lines = 'path,speaker,emotion\nMüller-Größe.wav,Jürgen Größe,Überdruß\n'
+  table.write_text(lines, encoding=encoding)
+  (one,), unusable = custom.scan(root, table)
+  assert (one.speaker, one.emotion) == ('Jürgen Größe', 'überdruß')
+  assert not unusable
+  told = {'utf-8-sig': '', 'utf-16': 'UTF-16', 'cp1252': 'Windows-1252'}
+  assert sheets.tell_encoding(table) == told[encoding]
 
 
 def test_a_table_says_which_files_count(tmp_path):

@@ -151,3 +151,13 @@ def test_a_missing_folder_is_named_though_a_dataset_is_there(few_raw, tmp_path):
   build('crema_d', few_raw, tmp_path)
   with pytest.raises(errors.AvemoError, match='nowhere: no such folder'):
     build('crema_d', tmp_path / 'nowhere', tmp_path)
+
+
+def test_the_encoding_of_a_table_is_told_where_it_is_not_utf_8(tmp_path):
+  table = tmp_path / 'mine.csv'
+  for encoding, told in (('utf-8', False), ('cp1252', True)):
+    table.write_text('path,emotion\nä.wav,böse\n', encoding=encoding)
+    origin = prepare.describe_origin(tmp_path, None, table)
+    text = prepare.tell_origin(origin)
+    assert ('read as Windows-1252' in text) == told
+    assert ('labels_encoding' in origin) == told
