@@ -2,7 +2,7 @@
 
 import pathlib
 
-from avemo import errors
+from avemo import errors, words
 
 SUMMARY = 'score or check a submission to an ABAW challenge'
 DESCRIPTION = (
@@ -41,6 +41,8 @@ def run(args) -> None:
   from avemo.evaluate import abaw
 
   files = args.task, args.annotations, args.submission
+  for note in abaw.find_notes(args.task, args.annotations):
+    print(f'note: {note}')
   if args.action == 'score':
     print(abaw.describe_score(args.task, abaw.score(*files)))
     return
@@ -48,7 +50,8 @@ def run(args) -> None:
   if found:
     print(abaw.describe_check(found))
     raise errors.AvemoError(
-      f'{args.submission}: {sum(map(len, found.values()))} findings in '
-      f'{len(found)} files'
+      f'{args.submission}: '
+      f'{words.count(sum(map(len, found.values())), "finding")} in '
+      f'{words.count(len(found), "file")}'
     )
   print(f'{args.submission}: nothing is wrong')
