@@ -38,7 +38,7 @@ def predict(dataset, records, **options):
   mesh = mesh_lib.make_mesh()
   return predictions.predict_records(
     predictions.make_predict_step(Model(), mesh),
-    {},
+    {'params': {}},
     dataset,
     records,
     SPACE,
