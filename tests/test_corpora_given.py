@@ -174,7 +174,7 @@ def test_labels_of_frames_lie_on_top_of_the_corpus_s_own(tmp_path):
   own, _ = one.read_labels()
   emotions = crema_d.EMOTIONS
   labels, notes = parts.add_given(own, one.given, 5, emotions)
-  ((table, reason),) = notes
+  ((table, reason, _),) = notes
   assert table == 'mine.csv' and '1 of its rows' in reason and '4' in reason
   np.testing.assert_allclose(labels.valence, [0.1, 0.1, 0.5, 0.1, np.nan])
   np.testing.assert_allclose(labels.arousal, [-0.5] + 4 * [np.nan])

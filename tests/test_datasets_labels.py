@@ -29,9 +29,11 @@ def test_own_recordings_are_records_of_what_the_table_says(tiny_custom):
   root, table, data_dir = tiny_custom
   report = build('custom', root, data_dir, labels=table)
   assert report.already_prepared and 'tiny_custom.csv' in str(report)
-  assert (report.used, report.repaired) == (7, 1)
+  assert (report.used, report.repaired, report.records) == (8, 0, 8)
   assert (report.quarantined, len(report.rows)) == (1, 4)
   assert 'labels: 4 rows of no use, or in part; e.g. 1 of its' in str(report)
+  assert 'emotion: anger 3, disgust 2, sadness 3; 5 speakers' in str(report)
+  assert 'clips by split: test 2, train 4, val 2' in str(report)
   told = dict(read_reasons(report.directory) - {('tiny_custom.csv', '')})
   assert 'no row of tiny_custom.csv' in told['unnamed.flv']
   rows = sorted(

@@ -28,10 +28,17 @@ class Name(NamedTuple):
 
 
 class Quarantined(NamedTuple):
-  """A file that could not be used, or in part alone, and why."""
+  """A file that could not be used, or in part alone, and why.
+
+  Attributes:
+    path: the file.
+    reason: in words; begins with 'used in part' where it was.
+    clip_ids: the clips that it is of, or names, where that is known.
+  """
 
   path: str
   reason: str
+  clip_ids: tuple[str, ...] = ()
 
 
 class FrameLabels(NamedTuple):
