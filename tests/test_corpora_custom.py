@@ -13,7 +13,7 @@ def tell(root, unusable):
   return {
     pathlib.Path(path).name if '/' not in path
     else pathlib.Path(path).relative_to(root).as_posix(): reason
-    for path, reason in unusable
+    for path, reason, _ in unusable
   }  # fmt: skip
 
 
@@ -100,7 +100,7 @@ def test_a_table_says_which_files_count(tmp_path):
     'é': ('NA', 'anger', ''),
   }
   assert custom.find_emotions(clips) == ['anger', 'joy']
-  reasons = [reason for path, reason in unusable if path == 'labels.csv']
+  reasons = [reason for path, reason, _ in unusable if path == 'labels.csv']
   assert [r.split(':')[0] for r in reasons] == ['row 3', 'row 5', 'row 7']
   assert 'doubles row 2' in reasons[0]
   assert 'c.mp4: no usable file' in reasons[1]
@@ -175,6 +175,7 @@ def test_unnamed_speakers_are_said():
   rows += [make_row('x', 'anna', 'train'), make_row('unused')]
   text = protocols.describe('custom_split', rows)
   assert 'warning: 3 of 4 clips name no speaker' in text
+  assert 'in no part: 1 of 5 clips' in text
   (flaw,) = protocols.find_flaws('custom_split', rows)
   assert 'training and in test' in flaw
 
