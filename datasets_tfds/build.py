@@ -148,7 +148,7 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     if not used:
       raise errors.AvemoError(
         f'{root}: none of {len(jobs)} clips could be used; e.g. '
-        f'{lines[-1]["path"]}: {lines[-1]["reason"]}'
+        f'{lines[0]["path"]}: {lines[0]["reason"]}'
       )
     write_lines(
       pathlib.Path(self.data_dir) / QUARANTINE,
@@ -246,7 +246,8 @@ def give_up(job: tuple[clips.Clip, records.Options]) -> records.Outcome:
   clip, _ = job
   paths = dict.fromkeys((*clip.videos, *clip.audios))
   reason = 'reading the files of this clip ends the process'
-  return records.Outcome([], [clips.Quarantined(p, reason) for p in paths])
+  lost = [clips.Quarantined(path, reason) for path in paths]
+  return records.Outcome([], [*lost, *clip.if_left_out])
 
 
 @functools.cache

@@ -102,6 +102,8 @@ def make_records(
     except _Unreadable as error:
       notes.refuse(error.kind, error.path, error.reason)
   unusable = [*faults, *notices, *notes.tell()]
+  if not stored:
+    unusable += clip.if_left_out
   if isinstance(picture, shipped.Faces) and picture.num_damaged:
     reason = (
       f'used in part: {picture.num_damaged} of its pictures cannot be read'

@@ -104,6 +104,8 @@ class Clip:
       the picture, not their own, by assumption.
     read_labels: gives the labels by frame, and the files of them that are of
       no use. A function, for the labels of a whole corpus fill the memory.
+    given: labels of frames from a table of the user's own.
+    if_left_out: rows of that table, to be told where the clip has no record.
   """
 
   clip_id: str
@@ -124,6 +126,7 @@ class Clip:
   side: str = ''
   read_labels: Callable[[], tuple[FrameLabels, list[Quarantined]]] | None = None
   given: GivenLabels | None = None
+  if_left_out: tuple[Quarantined, ...] = ()
 
   @property
   def videos(self) -> tuple[str, ...]:

@@ -41,12 +41,12 @@ class Said(NamedTuple):
   Attributes:
     values: of the whole clip, by column.
     frames: of frames, by number and column.
-    row: number of the first row that names the clip.
+    rows: numbers of the rows that say it.
   """
 
   values: dict[str, Any]
   frames: dict[int, dict[str, Any]]
-  row: int
+  rows: list[int]
 
 
 def add(
@@ -141,7 +141,8 @@ def collect(
         )
       )
       continue
-    of_clip = said.setdefault(clip_id, Said({}, {}, row.number))
+    of_clip = said.setdefault(clip_id, Said({}, {}, []))
+    of_clip.rows.append(row.number)
     if row.frame is None:
       of_clip.values.update(row.values)
     else:
@@ -190,7 +191,18 @@ def join(one: clip.Clip, said: Said | None, source: str) -> clip.Clip:
     'action_units': units,
     'split': values.get('split', ''),
   }
-  return dataclasses.replace(one, **changes, extra=extra, given=labels)
+  return dataclasses.replace(
+    one,
+    **changes,
+    extra=extra,
+    given=labels,
+    if_left_out=tuple(
+      given_rows.note(
+        source, number, f'{one.clip_id} is left out, having no usable file'
+      )
+      for number in (said.rows if said else ())
+    ),
+  )
 
 
 def _says(labels, name) -> bool:
