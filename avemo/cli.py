@@ -44,10 +44,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
   try:
     args = arguments_lib.parse(arguments)
     verbs.VERBS[args.verb].run(args)
+    # What reads our lines may have ended: that shows here, not at exit.
+    sys.stdout.flush()
   except errors.AvemoError as error:
     stop(str(error), debug)
   except KeyboardInterrupt:
     stop('interrupted', debug, status=130)
+  except BrokenPipeError:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise SystemExit(141) from None
   except OSError as error:
     name = f'{error.filename}: ' if error.filename else ''
     hint = {

@@ -21,6 +21,18 @@ class Parser(argparse.ArgumentParser):
   def error(self, message):
     raise errors.AvemoError(f'{message}; see `{self.prog} --help`')
 
+  def _get_value(self, action, arg_string):
+    try:
+      return super()._get_value(action, arg_string)
+    except argparse.ArgumentError as error:
+      # Python's own words; ours are said by the types themselves.
+      if not error.message.startswith('invalid '):
+        raise
+      kind = 'whole number' if 'int' in action.type.__name__ else 'number'
+      raise argparse.ArgumentError(
+        action, f'{arg_string!r} is no {kind}'
+      ) from error
+
   def _check_value(self, action, value):
     try:
       super()._check_value(action, value)

@@ -165,7 +165,6 @@ def write(
     shard_config=_Shards(max_shard_size=build.SHARD_BYTES),
   )
   folder = pathlib.Path(template.data_dir)
-  lines = [build.describe_unusable(root, file) for file in unusable]
   make = functools.partial(_make_records, options=options, root=root)
   try:
     with beam.Pipeline(
@@ -185,7 +184,11 @@ def write(
         | 'AllFaults' >> beam.combiners.ToList()
         | 'Quarantine'
         >> beam.Map(
-          _write_quarantine, lines=lines, path=folder / build.QUARANTINE
+          _write_quarantine,
+          describe=functools.partial(
+            build.describe_found, root, unusable, found
+          ),
+          path=folder / build.QUARANTINE,
         )
       )
   except Exception as error:
@@ -222,5 +225,5 @@ def _make_records(
     yield number * _MOST_SEGMENTS + segment, record
 
 
-def _write_quarantine(found, lines, path: os.PathLike):
-  build.write_lines(path, [*lines, *found])
+def _write_quarantine(lines, describe, path: os.PathLike):
+  build.write_lines(path, [*describe(lines), *lines])

@@ -137,8 +137,7 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       # On a terminal alone: a log file would fill with bars.
       disable=None if self.progress else True,
     )
-    lines = [describe_unusable(root, file) for file in unusable]
-    used = False
+    lines, used = [], False
     for (clip, _), outcome in zip(jobs, bar, strict=True):
       lines += [
         describe_unusable(root, file, clip, kept=bool(outcome.records))
@@ -149,9 +148,12 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     if not used:
       raise errors.AvemoError(
         f'{root}: none of {len(jobs)} clips could be used; e.g. '
-        f'{lines[-1]["path"]}: {lines[-1]["reason"]}'
+        f'{lines[0]["path"]}: {lines[0]["reason"]}'
       )
-    write_lines(pathlib.Path(self.data_dir) / QUARANTINE, lines)
+    write_lines(
+      pathlib.Path(self.data_dir) / QUARANTINE,
+      [*describe_found(root, unusable, found, lines), *lines],
+    )
 
   def _generate_splits(self, dl_manager, download_config):
     if download_config.beam_runner is not None:
@@ -244,7 +246,8 @@ def give_up(job: tuple[clips.Clip, records.Options]) -> records.Outcome:
   clip, _ = job
   paths = dict.fromkeys((*clip.videos, *clip.audios))
   reason = 'reading the files of this clip ends the process'
-  return records.Outcome([], [clips.Quarantined(p, reason) for p in paths])
+  lost = [clips.Quarantined(path, reason) for path in paths]
+  return records.Outcome([], [*lost, *clip.if_left_out])
 
 
 @functools.cache
@@ -355,12 +358,38 @@ def describe_unusable(
   if os.sep not in os.fspath(file.path):
     # The user's own table, which may lie anywhere.
     path = file.path
-  return {
+  ids = (clip.clip_id,) if clip else file.clip_ids
+  line = {
     'path': os.fspath(file.path) if path.startswith('..') else path,
     'reason': file.reason.replace(f'{root}{os.sep}', ''),
-    'clip_id': clip.clip_id if clip else '',
+    'clip_id': ids[0] if len(ids) == 1 else '',
     'kept': kept,
   }
+  return line | ({'clip_ids': list(ids)} if len(ids) > 1 else {})
+
+
+def describe_found(
+  root: pathlib.Path,
+  unusable: Iterable[clips.Quarantined],
+  found: Iterable[clips.Clip],
+  lines: Iterable[dict[str, Any]],
+) -> list[dict[str, Any]]:
+  """Lines of the quarantine about what was of no use from the start.
+
+  Args:
+    root: of the corpus.
+    unusable: what that is.
+    found: the clips that were read all the same.
+    lines: of the quarantine about these.
+  """
+  left_out = {line['clip_id'] for line in lines if not line['kept']}
+  used = {clip.clip_id for clip in found} - left_out
+  return [
+    describe_unusable(
+      root, file, kept=bool(file.clip_ids) and used.issuperset(file.clip_ids)
+    )
+    for file in unusable
+  ]
 
 
 def write_lines(path: pathlib.Path, lines: Iterable[dict[str, Any]]):

@@ -1,5 +1,6 @@
 """Builds a corpus's dataset: the verb `avemo prepare`."""
 
+import collections
 import contextlib
 import dataclasses
 import fcntl
@@ -12,10 +13,12 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
 import tensorflow_datasets as tfds
 from absl import logging
 
-from avemo import corpora, errors
+from avemo import corpora, errors, words
+from avemo.corpora import sheets
 from avemo.data import index, schema
 from avemo.media import faces
 from datasets_tfds import beam, build, records
@@ -36,11 +39,15 @@ class Report:
     directory: where the dataset is.
     used: clips in it whose files were all of use.
     repaired: clips in it that lack a file which was of no use.
-    quarantined: files that were of no use, all in quarantine.jsonl.
+    records: of all its clips; a long one has several.
+    quarantined: files that were of no use, all in quarantine.jsonl, and those
+      used in part.
+    in_part: files of these that were used in part.
     rows: notes on rows of the user's own table, in quarantine.jsonl too.
     already_prepared: it was there before, and nothing was done.
     left_out: clips that are not in it, for want of usable files.
     lacking: of these, those that lack one modality of two, by which.
+    about: its classes, speakers and splits, in lines; of own recordings.
     origin: what it was made from, see `describe_origin`; empty where it is
       not known.
   """
@@ -52,29 +59,36 @@ class Report:
   quarantined: int
   already_prepared: bool = False
   left_out: int = 0
+  records: int = 0
+  in_part: int = 0
   lacking: Mapping[str, int] = dataclasses.field(default_factory=dict)
   rows: tuple[str, ...] = ()
+  about: tuple[str, ...] = ()
   origin: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
   def __str__(self):
+    total = self.used + self.repaired
+    files = words.count(self.quarantined, 'file')
+    if self.in_part:
+      files += f', {self.in_part} of them used in part'
     lines = [
-      f'{self.name}: {self.used} clips used, {self.repaired} repaired, '
-      f'{self.quarantined} files quarantined',
+      f'{self.name}: {words.count(total, "clip")} used in '
+      f'{words.count(self.records, "record")}, {self.repaired} of them '
+      f'repaired, {words.count(self.left_out, "clip")} left out',
+      f'  quarantined: {files}',
       f'  dataset: {self.directory}',
       f'  prepared from: {tell_origin(self.origin)}',
     ]
-    if self.left_out:
-      text = f'  left out: {self.left_out} clips'
-      if self.lacking:
-        each = (
-          f'{n} for want of its {what}' for what, n in self.lacking.items()
-        )
-        text += f', {", ".join(each)}'
-      lines.append(text)
+    if self.lacking:
+      each = (f'{n} for want of its {what}' for what, n in self.lacking.items())
+      lines.append(
+        f'  left out: {words.count(self.left_out, "clip")}, {", ".join(each)}'
+      )
+    lines += [f'  {line}' for line in self.about]
     if self.rows:
       lines.append(
-        f'  labels: {len(self.rows)} rows of no use, or in part; e.g. '
-        f'{self.rows[0]}'
+        f'  labels: {words.count(len(self.rows), "row")} of no use, or in '
+        f'part; e.g. {self.rows[0]}'
       )
     if self.quarantined or self.rows:
       lines.append(f'  reasons: {self.directory / build.QUARANTINE}')
@@ -173,7 +187,8 @@ def describe_origin(
 ) -> dict[str, str]:
   """What a dataset is made from: `raw`, `detector`, `detector_sha256`.
 
-  With a table of labels `labels` and `labels_sha256` as well.
+  With a table of labels `labels` and `labels_sha256` as well, and
+  `labels_encoding` where it is not UTF-8.
 
   Raises:
     AvemoError: the detector or the table cannot be read.
@@ -193,6 +208,9 @@ def describe_origin(
       'labels': os.path.realpath(labels),
       'labels_sha256': hashlib.sha256(content).hexdigest(),
     }
+    encoding = sheets.tell_encoding(labels)
+    # UTF-8 is what is meant where nothing is said.
+    origin |= {'labels_encoding': encoding} if encoding else {}
   return origin
 
 
@@ -228,6 +246,8 @@ def tell_origin(origin: Mapping[str, str]) -> str:
   )
   if 'labels' in origin:
     told += f', labels {origin["labels"]} {origin["labels_sha256"][:8]}'
+  if 'labels_encoding' in origin:
+    told += f' read as {origin["labels_encoding"]}'
   return told
 
 
@@ -258,7 +278,17 @@ def read_report(
     f'{dataset}:{directory.name}', directory.parents[2]
   )
   present = set(opened.index['clip_id'].tolist())
-  repaired = present & {line['clip_id'] for line in lines if line['kept']}
+  origin = read_origin(directory)
+  table = pathlib.Path(origin.get('labels', '')).name
+  rows = [line for line in lines if line['path'] == table]
+  of_files = [line for line in lines if line['path'] != table]
+  in_part = [x for x in of_files if x['reason'].startswith('used in part')]
+  repaired = present & {
+    line['clip_id']
+    for line in of_files
+    if line['kept'] and not line['reason'].startswith('used in part')
+  }
+  named = {i for x in lines for i in x.get('clip_ids', [x['clip_id']])}
   lacking = {
     what: len(
       {
@@ -270,20 +300,38 @@ def read_report(
     )
     for what in ('picture', 'sound')
   }
-  origin = read_origin(directory)
-  table = pathlib.Path(origin.get('labels', '')).name
-  rows = tuple(line['reason'] for line in lines if line['path'] == table)
   return Report(
     dataset,
     directory,
     used=len(present) - len(repaired),
     repaired=len(repaired),
-    quarantined=len(lines) - len(rows),
-    rows=rows,
+    quarantined=len(of_files),
+    rows=tuple(line['reason'] for line in rows),
     already_prepared=already_prepared,
-    left_out=len({line['clip_id'] for line in lines} - present - {''}),
+    left_out=len(named - present - {''}),
+    records=len(opened.source),
+    in_part=len(in_part),
+    about=describe_own(opened) if opened.corpus == 'custom' else (),
     lacking={what: count for what, count in lacking.items() if count},
     origin=origin,
+  )
+
+
+def describe_own(dataset: schema.Dataset) -> tuple[str, ...]:
+  """Classes, speakers and splits of somebody's own recordings, in lines."""
+  index = dataset.index
+  _, first = np.unique(index['clip_id'], return_index=True)
+
+  def count(column, unknown):
+    found = collections.Counter(column[first].tolist())
+    told = [f'{word} {found[word]}' for word in sorted(found) if word]
+    return ', '.join(told + ([f'{unknown} {found[""]}'] if found[''] else []))
+
+  speakers = {*index['speaker'][first].tolist()} - {''}
+  return (
+    f'clips by emotion: {count(index["emotion"], "without")}; '
+    f'{words.count(len(speakers), "speaker")}',
+    f'clips by split: {count(index["split"], "in none")}',
   )
 
 

@@ -102,8 +102,12 @@ def make_records(
     except _Unreadable as error:
       notes.refuse(error.kind, error.path, error.reason)
   unusable = [*faults, *notices, *notes.tell()]
+  if not stored:
+    unusable += clip.if_left_out
   if isinstance(picture, shipped.Faces) and picture.num_damaged:
-    reason = f'{picture.num_damaged} of its pictures cannot be read'
+    reason = (
+      f'used in part: {picture.num_damaged} of its pictures cannot be read'
+    )
     unusable.append(clips.Quarantined(picture.path, reason))
   if own is not None and picture is not None:
     unusable += parts.find_mismatches(own, len(picture.times))

@@ -1,6 +1,7 @@
 """Every wrong command gets one clear line and a non-zero exit."""
 
 import argparse
+import itertools
 import json
 import pathlib
 import subprocess
@@ -58,8 +59,33 @@ def run(capsys, *command: str) -> tuple[int, str, str]:
         '--workdir={tmp}/w',
         '--config.optim.lr=fast',
       ],
-      ['optim.lr', 'fast'],
+      ["--config.optim.lr: 'fast' is no number"],
     ),
+    (
+      ['train', f'--config={CONFIG}', '--workdir={tmp}/w', '--config.steps=x'],
+      ["--config.steps: 'x' is no whole number"],
+    ),
+    (
+      [
+        'train',
+        f'--config={CONFIG}',
+        '--workdir={tmp}/w',
+        "--config.model.heads=('emotions',)",
+      ],
+      ['model.heads', "did you mean 'emotion'"],
+    ),
+    (
+      [
+        'train',
+        f'--config={CONFIG}',
+        '--workdir={tmp}/w',
+        '--config.data_dir={tmp}',
+        '--config.init.video={tmp}/run',
+      ],
+      ['init.video', 'no tower for video; it has audio'],
+    ),
+    (['evaluate', '--workdir=x', '--snr=loud'], ["'loud' is no number"]),
+    (['evaluate', '--workdir=x', '--views=a'], ["'a' is no whole number"]),
     (
       [
         'train',
@@ -90,6 +116,10 @@ def run(capsys, *command: str) -> tuple[int, str, str]:
 def test_wrong_commands_get_one_line(tmp_path, capsys, command, words):
   (tmp_path / 'other').mkdir()
   (tmp_path / 'other/file').write_text('mine')
+  (tmp_path / 'run').mkdir()
+  (tmp_path / 'run/config.json').write_text('{"model": {"use": ["audio"]}}')
+  (tmp_path / 'crema_d_av/face/1.0.0').mkdir(parents=True)
+  (tmp_path / 'crema_d_av/face/1.0.0/dataset_info.json').touch()
   (tmp_path / 'broken.py').write_text('def get_config():\n  return nmae\n')
   fill = lambda text: text.replace('{tmp}', str(tmp_path))
   status, _, err = run(capsys, *map(fill, command))
@@ -299,3 +329,26 @@ def test_full_corpus_has_the_published_hash(capsys):
     content = json.loads(out)
     assert status == 0
     assert content['sha256'] == content['expected_sha256']
+
+
+def test_folds_are_a_table_and_clips_are_named_on_request(tmp_path, capsys):
+  names = [n for n in crema_d.all_names() if n.startswith('10')][:3000]
+  path = tmp_path / 'names.txt'
+  suffixes = itertools.cycle(('', '.flv', '.WAV', '.mp4', '.avi', '.jpg'))
+  path.write_text('\n'.join(map(''.join, zip(names, suffixes, strict=False))))
+  command = ['protocols', 'crema_d_hicmae_5fold', '--names', str(path)]
+  status, short, _ = run(capsys, *command)
+  assert status == 0 and names[0] not in short and 'fold  train' in short
+  _, long, _ = run(capsys, *command, '--clips')
+  assert long.startswith(short) and names[0] in long
+  path.write_text('a\nb\n' + '\n'.join(names))
+  status, _, err = run(capsys, *command)
+  assert status == 1 and "line 1: 'a'; line 2: 'b': are no clips" in err
+  _, out, _ = run(capsys, 'protocols', 'ravdess')
+  assert 'ravdess_hicmae_6fold ' in out and 'crema_d' not in out
+
+
+def test_a_reader_that_has_seen_enough_ends_it_quietly():
+  command = f'{sys.executable} -m avemo protocols | head -n 1'
+  done = subprocess.run(command, shell=True, capture_output=True, text=True)
+  assert 'crema_d' in done.stdout and not done.stderr

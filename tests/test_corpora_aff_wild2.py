@@ -249,13 +249,13 @@ def test_trees_of_several_years(tmp_path):
   assert {clip.recording for clip in sides} == {'video2'}
   reasons = {
     pathlib.Path(path).relative_to(tmp_path).as_posix(): reason
-    for path, reason in unusable
+    for path, reason, _ in unusable
   }
   assert 'another annotation' in reasons[
     'Third ABAW Annotations/VA_Estimation_Challenge/Train_Set/1-30-1280x720.txt'
   ]  # fmt: skip
   assert 'no header' in reasons['annotations/VA_Set/Training_Set/video3.txt']
-  lists = [r for p, r in unusable if p.endswith('expression_test_set.txt')]
+  lists = [r for p, r, _ in unusable if p.endswith('expression_test_set.txt')]
   assert any("1 lines name no clip, such as 'no name'" in r for r in lists)
   assert any('sound of 8-30-1280x720' in reason for reason in lists)
   assert 'no annotation' in reasons['batch1/9.mp4']

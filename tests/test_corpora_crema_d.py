@@ -127,7 +127,7 @@ def test_other_sound_beside_a_wav_is_accounted_for(tmp_path):
   (clip,), quarantined = crema_d.scan(tmp_path)
   assert clip.audios == (str(sound),)
   reason = f'another rendering of this clip is used: {sound}'
-  assert quarantined == [(str(other), reason)]
+  assert quarantined == [(str(other), reason, ())]
 
 
 def test_mp3s_are_never_used(tmp_path):
@@ -299,7 +299,7 @@ def test_responses_stand_in_for_votes_that_nobody_counted(tmp_path):
 def test_responses_of_no_known_emotion_are_refused(tmp_path):
   text = '\n'.join(RESPONSES).replace('"H"', '"X"').encode()
   table = put(tmp_path / 'finishedResponses.csv', text)
-  clip, ((path, reason),) = scan_one(tmp_path)
+  clip, ((path, reason, _),) = scan_one(tmp_path)
   assert path == str(table) and "line 4: response 'X'" in reason
   assert clip.extra['votes_voice'] == [0] * 6
 

@@ -6,14 +6,14 @@ import pytest
 from corpus_trees import STUB, put
 
 from avemo import errors
-from avemo.corpora import custom, folds, protocols
+from avemo.corpora import custom, folds, protocols, sheets
 
 
 def tell(root, unusable):
   return {
     pathlib.Path(path).name if '/' not in path
     else pathlib.Path(path).relative_to(root).as_posix(): reason
-    for path, reason in unusable
+    for path, reason, _ in unusable
   }  # fmt: skip
 
 
@@ -61,6 +61,21 @@ def test_folders_say_split_and_emotion_where_no_table_does(tmp_path):
   assert custom.find_emotions(clips) == ['anger', 'deep', 'joy']
 
 
+@pytest.mark.parametrize('encoding', ['utf-8-sig', 'utf-16', 'cp1252'])
+def test_a_table_of_a_spreadsheet_keeps_its_umlauts(tmp_path, encoding):
+  root = tmp_path / 'raw'
+  put(root / 'Müller-Größe.wav', b'sound')
+  table = tmp_path / 'labels.csv'
+  # Pairs of umlauts such as these are Chinese in GB 18030.
+  lines = 'path,speaker,emotion\nMüller-Größe.wav,Jürgen Größe,Überdruß\n'
+  table.write_text(lines, encoding=encoding)
+  (one,), unusable = custom.scan(root, table)
+  assert (one.speaker, one.emotion) == ('Jürgen Größe', 'überdruß')
+  assert not unusable
+  told = {'utf-8-sig': '', 'utf-16': 'UTF-16', 'cp1252': 'Windows-1252'}
+  assert sheets.tell_encoding(table) == told[encoding]
+
+
 def test_a_table_says_which_files_count(tmp_path):
   root = tmp_path / 'raw'
   for name in ('train/a.mp4', 'train/a.wav', 'test/b.wav', 'c.wav', 'é.wav'):
@@ -85,7 +100,7 @@ def test_a_table_says_which_files_count(tmp_path):
     'é': ('NA', 'anger', ''),
   }
   assert custom.find_emotions(clips) == ['anger', 'joy']
-  reasons = [reason for path, reason in unusable if path == 'labels.csv']
+  reasons = [reason for path, reason, _ in unusable if path == 'labels.csv']
   assert [r.split(':')[0] for r in reasons] == ['row 3', 'row 5', 'row 7']
   assert 'doubles row 2' in reasons[0]
   assert 'c.mp4: no usable file' in reasons[1]
@@ -160,6 +175,7 @@ def test_unnamed_speakers_are_said():
   rows += [make_row('x', 'anna', 'train'), make_row('unused')]
   text = protocols.describe('custom_split', rows)
   assert 'warning: 3 of 4 clips name no speaker' in text
+  assert 'in no part: 1 of 5 clips' in text
   (flaw,) = protocols.find_flaws('custom_split', rows)
   assert 'training and in test' in flaw
 

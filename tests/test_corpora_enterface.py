@@ -147,7 +147,7 @@ def test_what_cannot_be_used_is_accounted_for(tmp_path):
   clips, quarantined = enterface.scan(tmp_path)
   # Whoever has cut subject 6 may use it.
   assert [c.clip_id for c in clips] == ['subject_6/anger/sentence_1/s6_an_1']
-  reasons = dict(quarantined)
+  reasons = {q.path: q.reason for q in quarantined}
   assert reasons.keys() == set(map(str, (uncut, flat, stub, sound)))
   assert 'not cut into sentences' in reasons[str(uncut)]
   assert 'in its folders' in reasons[str(flat)]

@@ -42,7 +42,7 @@ def test_quarantines_what_is_no_medium(tmp_path):
   broken.symlink_to(tmp_path / 'gone.wav')
   found, quarantined = find(tmp_path)
   assert found == []
-  reasons = dict(quarantined)
+  reasons = {q.path: q.reason for q in quarantined}
   assert 'git lfs pull' in reasons[str(stub)]
   assert 'empty' in reasons[str(empty)]
   assert 'not a file name of CREMA-D' in reasons[str(strange)]

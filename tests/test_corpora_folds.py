@@ -7,6 +7,7 @@ import os
 import pathlib
 
 import pytest
+from corpus_trees import put
 
 from avemo import errors
 from avemo.corpora import crema_d, folds, protocols, ravdess
@@ -523,3 +524,23 @@ def test_description_says_what_is_skipped_and_what_is_flawed():
 def test_an_unknown_protocol_names_the_nearest():
   with pytest.raises(errors.AvemoError, match='crema_d_hicmae_5fold'):
     protocols.get('crema_d_hicmae_5folds')
+
+
+def test_a_protocol_without_its_folds_names_itself_and_what_is_missing():
+  rows = [folds.Row('00020', '', lists={'official_single_fold': 1})]
+  words = r'mafw_official_5fold: clips of 1 fold alone.*prepare more clips'
+  with pytest.raises(errors.AvemoError, match=words):
+    protocols.make_folds('mafw_official_5fold', rows)
+  with pytest.raises(errors.AvemoError, match='5fold: .*more speakers'):
+    protocols.make_folds('crema_d_hicmae_5fold', make_rows('crema_d')[:9])
+
+
+def test_lists_leave_out_clips_without_a_medium(tmp_path):
+  folder = tmp_path / 'VA_Set/Train_Set'
+  for name in ('video1', 'video2'):
+    put(folder / f'{name}.txt', b'valence,arousal\n0,0\n')
+  rows = protocols.rows_from_raw('aff_wild2', tmp_path)
+  assert protocols.split_bare('aff_wild2', tmp_path, rows) == (rows, [])
+  put(tmp_path / 'videos/video2.mp4')
+  left, bare = protocols.split_bare('aff_wild2', tmp_path, rows)
+  assert [row.clip_id for row in left] == ['video2'] and bare == ['video1']

@@ -61,6 +61,18 @@ def test_what_is_no_table_is_one_line(tmp_path):
   broken.write_bytes(b'PK\3\4 nothing')
   with pytest.raises(errors.AvemoError, match='broken.xlsx: not a table'):
     add(broken)
+  for name, content, reason in (
+    ('sound.wav', b'RIFF', 'ends in neither .csv nor .xlsx'),
+    ('sound.csv', b'RIFF\0\1\0', 'holds bytes'),
+    ('other.csv', b'\xff\xd8\xff\x81', 'no text'),
+    ('empty.csv', b'', 'the file is empty'),
+    ('empty.xlsx', b'', 'the file is empty'),
+  ):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(errors.AvemoError, match=reason) as caught:
+      add(path)
+    assert 'CSV or an XLSX' in str(caught.value)
 
 
 def test_every_row_and_cell_of_no_use_is_told(tmp_path):
@@ -162,7 +174,7 @@ def test_labels_of_frames_lie_on_top_of_the_corpus_s_own(tmp_path):
   own, _ = one.read_labels()
   emotions = crema_d.EMOTIONS
   labels, notes = parts.add_given(own, one.given, 5, emotions)
-  ((table, reason),) = notes
+  ((table, reason, _),) = notes
   assert table == 'mine.csv' and '1 of its rows' in reason and '4' in reason
   np.testing.assert_allclose(labels.valence, [0.1, 0.1, 0.5, 0.1, np.nan])
   np.testing.assert_allclose(labels.arousal, [-0.5] + 4 * [np.nan])

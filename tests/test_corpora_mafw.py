@@ -7,7 +7,7 @@ import pathlib
 
 import numpy as np
 import pytest
-from corpus_trees import put
+from corpus_trees import STUB, put
 
 from avemo.corpora import folds, mafw, protocols
 from avemo.corpora import mafw_tables as tables
@@ -197,7 +197,7 @@ def test_contradictions_are_told(tmp_path):
   labels, faults = tables.read(tmp_path)
   reasons = {
     pathlib.Path(path).relative_to(tmp_path).as_posix(): reason
-    for path, reason in faults
+    for path, reason, _ in faults
   }
   lists = 'Train & Test Set/single/no_caption'
   assert (
@@ -226,6 +226,22 @@ def test_the_table_counts_before_the_lists(tmp_path):
   assert first.extra['official_single_fold'] == 1
   assert first.extra['official_compound_fold'] == -1
   assert first.speaker == '' and np.isnan(first.extra['confidences']).all()
+
+
+def test_listed_clips_without_a_medium_are_noted(tmp_path):
+  write_lists(tmp_path, {'00019': 1, '00020': 2, '00021': 2})
+  workbook.write(tmp_path / 'single-set.xlsx', make_table(['00022', *ZEROS, 5]))
+  put(tmp_path / 'data/clips/00019.mp4')
+  stub = put(tmp_path / 'data/clips/00022.mp4', STUB)
+  (one,), unusable = mafw.scan(tmp_path)
+  assert one.clip_id == '00019'
+  told = {pathlib.Path(x.path).name: x for x in unusable}
+  assert told['single-set.xlsx'].clip_ids == ('00022',)
+  assert 'sound of 00022' in told['single-set.xlsx'].reason
+  assert told[stub.name].clip_ids == ('00022',)
+  assert told['train.txt'].clip_ids == ('00020', '00021')
+  assert 'sound of 2 clips, such as 00020' in told['train.txt'].reason
+  assert len(unusable) == 3
 
 
 def test_the_report_says_that_speakers_are_unknown():

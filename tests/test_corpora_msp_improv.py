@@ -93,7 +93,7 @@ def test_a_copy_of_one_kind_is_used_as_it_is(tmp_path):
 
 def test_without_the_label_file_no_turn_has_a_label_and_that_is_said(tmp_path):
   put(tmp_path / f'{TURN}.wav')
-  (clip,), ((path, reason),) = msp_improv.scan(tmp_path)
+  (clip,), ((path, reason, _),) = msp_improv.scan(tmp_path)
   assert path == str(tmp_path) and 'Evalution.txt or Evaluation.txt' in reason
   assert (clip.emotion, clip.extra['consensus']) == ('', '')
   assert math.isnan(clip.arousal) and math.isnan(clip.extra['dominance'])
@@ -105,7 +105,7 @@ def test_without_the_label_file_no_turn_has_a_label_and_that_is_said(tmp_path):
 def test_a_label_file_that_is_none(tmp_path, content, reason):
   put(tmp_path / f'{TURN}.wav')
   put(tmp_path / 'Evaluation.txt', content)
-  (clip,), ((path, told),) = msp_improv.scan(tmp_path)
+  (clip,), ((path, told, _),) = msp_improv.scan(tmp_path)
   assert path.endswith('Evaluation.txt') and reason in told
   assert clip.emotion == ''
 

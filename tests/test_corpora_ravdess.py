@@ -151,7 +151,7 @@ def test_other_renderings_beside_usable_ones_are_accounted_for(tmp_path):
   (clip,), quarantined = ravdess.scan(tmp_path)
   assert (clip.videos, clip.audios) == ((), (str(sound),))
   reason = f'another rendering of this clip is used: {sound}'
-  assert quarantined == [(path, reason) for path in others]
+  assert quarantined == [(path, reason, ()) for path in others]
 
 
 def test_the_tree_of_audios_and_videos(tmp_path):

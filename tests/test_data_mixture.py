@@ -256,3 +256,26 @@ def test_a_part_never_trains_on_what_another_keeps_unseen():
     parts.check_leaks(named, dataset.parts, splits, refit=False)
   # To refit is to train on validation clips, which are then seen.
   parts.check_leaks(named, dataset.parts, splits, refit=True)
+
+
+@pytest.mark.parametrize('tasks', [TASKS, TASKS[:1], TASKS[2:]])
+def test_clips_labelled_as_a_whole_stay_clips_whatever_is_learned(tasks):
+  made = [
+    small_dataset.Clip(emotion=word) for word in ('anger', '', '', 'fear', '')
+  ]
+  known = np.zeros((5, 12), np.int32)
+  known[2:4] = 7
+  units = np.full((5, 12), np.nan, np.float32)
+  units[1, 3] = 1
+  dataset = small_dataset.make_dataset(
+    made,
+    emotions=('anger', 'fear'),
+    action_units=units,
+    frame_action_units_known=known,
+  )
+  space = mixture.make_space(dataset)
+  found = targets.make_table(dataset, space, tasks=tasks)
+  # The last has no label at all: it is read as what its corpus labels.
+  framed = targets.labels.ACTION_UNITS in tasks
+  expected = [False, False, framed, framed, framed]
+  assert found.by_frame.tolist() == expected

@@ -62,7 +62,9 @@ def test_names_find_the_dataset(dataset, tiny_crema_d_dataset, monkeypatch):
   'name, expected',
   [
     ('crema_d_av/frame', 'prepare crema_d --raw DIR --config frame --data-dir'),
-    ('cremad_av', 'did you mean crema_d_av/face'),
+    ('cremad_av', r'did you mean crema_d_av\?'),
+    ('enterface_av', r'`avemo prepare enterface --raw DIR .*` makes it$'),
+    ('crema_d_av/frame', 'makes it; crema_d_av/face is there'),
     ('crema_d_av/face:2.0.0', 'no dataset crema_d_av/face:2.0.0'),
   ],
 )

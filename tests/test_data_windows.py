@@ -190,8 +190,8 @@ def test_labels_of_clips_count_where_their_frames_have_none():
     True, True, False, False
   ]  # fmt: skip
   assert not table.is_framed('emotion', 1) and table.is_framed('emotion', 0)
-  # A unit may still stand by frame, and a film is looked at in windows.
-  assert table.by_frame.tolist() == [True, True, False, True]
+  # Nothing is known of its frames, for whatever task: it is a clip.
+  assert table.by_frame.tolist() == [True, False, False, True]
   looks = pipeline.list_looks(dataset, range(4), table, options=OPTIONS)
   assert {record for record, _ in looks} == {0, 1, 2, 3}
   found = targets.read_frames(made[1], table, 1)

@@ -29,9 +29,11 @@ def test_own_recordings_are_records_of_what_the_table_says(tiny_custom):
   root, table, data_dir = tiny_custom
   report = build('custom', root, data_dir, labels=table)
   assert report.already_prepared and 'tiny_custom.csv' in str(report)
-  assert (report.used, report.repaired) == (7, 1)
+  assert (report.used, report.repaired, report.records) == (8, 0, 8)
   assert (report.quarantined, len(report.rows)) == (1, 4)
   assert 'labels: 4 rows of no use, or in part; e.g. 1 of its' in str(report)
+  assert 'emotion: anger 3, disgust 2, sadness 3; 5 speakers' in str(report)
+  assert 'clips by split: test 2, train 4, val 2' in str(report)
   told = dict(read_reasons(report.directory) - {('tiny_custom.csv', '')})
   assert 'no row of tiny_custom.csv' in told['unnamed.flv']
   rows = sorted(
@@ -60,6 +62,14 @@ def test_own_recordings_are_records_of_what_the_table_says(tiny_custom):
     record = dataset.source[int(row)]
     assert len(record['frames']) > 20
     units = record['frame_action_units']
+    of_clip = index['action_units'][row]
+    if unit and path != 'train/1.flv':
+      # Nothing is said of its frames: a label of the clip stays one.
+      assert not len(units) and of_clip[place] == float(unit)
+      assert np.isnan(np.delete(of_clip, place)).all()
+      assert index['action_units_source'][row] == 'tiny_custom.csv'
+      continue
+    assert np.isnan(of_clip).all()
     if unit:
       assert units.shape == (len(record['frames']), 12)
       assert (units[:, place] == float(unit)).all()
@@ -151,3 +161,13 @@ def test_a_missing_folder_is_named_though_a_dataset_is_there(few_raw, tmp_path):
   build('crema_d', few_raw, tmp_path)
   with pytest.raises(errors.AvemoError, match='nowhere: no such folder'):
     build('crema_d', tmp_path / 'nowhere', tmp_path)
+
+
+def test_the_encoding_of_a_table_is_told_where_it_is_not_utf_8(tmp_path):
+  table = tmp_path / 'mine.csv'
+  for encoding, told in (('utf-8', False), ('cp1252', True)):
+    table.write_text('path,emotion\nä.wav,böse\n', encoding=encoding)
+    origin = prepare.describe_origin(tmp_path, None, table)
+    text = prepare.tell_origin(origin)
+    assert ('read as Windows-1252' in text) == told
+    assert ('labels_encoding' in origin) == told

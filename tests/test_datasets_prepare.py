@@ -196,7 +196,7 @@ def test_what_exists_is_kept_unless_overwritten(few_raw, few_tree, tmp_path):
   clip = copy_clips(few_raw, tmp_path / 'one', FEW[:1])
   first = build(clip, tmp_path)
   assert 'already prepared' not in str(first)
-  assert str(first).startswith('crema_d_av/face: 1 clips used, 0 repaired')
+  assert str(first).startswith('crema_d_av/face: 1 clip used in 1 record, 0')
   made = (first.directory / 'dataset_info.json').stat().st_mtime_ns
   again = build(clip, tmp_path)
   assert again.used == 1 and 'already prepared' in str(again)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from avemo.corpora import clip as clips
+from avemo.corpora import given
 from avemo.data import schema
 from avemo.media import encode
 from datasets_tfds import parts, pictures, records, sounds
@@ -239,12 +240,23 @@ def test_a_file_that_fails_when_read_again_gives_way_to_the_next(
   monkeypatch.setattr(pictures.Film, '_read_again', fail_late)
   made, unusable = records.make_records(clip, FILM)
   assert unusable == [
-    (str(first), 'cannot be read (OSError: the disk is gone)')
+    (str(first), 'cannot be read (OSError: the disk is gone)', ())
   ]
   assert len(made) == 2
   for record, other in zip(made, expected.records, strict=True):
     assert record['frames'] == other['frames']
     assert record['speech'] == other['speech']
+
+
+def test_rows_about_a_clip_that_is_left_out_are_all_told(tmp_path):
+  path = tmp_path / 'a.wav'
+  path.write_bytes(b'no sound at all' * 99)
+  said = given.Said({'valence': 0.5}, {}, [4, 7])
+  clip = given.join(make_clip(audios=[str(path)]), said, 'mine.csv')
+  made, unusable = records.make_records(clip, FILM)
+  assert not made and len(unusable) == 3
+  rows = [(u.path, u.reason.split(':')[0]) for u in unusable[1:]]
+  assert rows == [('mine.csv', 'row 4'), ('mine.csv', 'row 7')]
 
 
 def test_sound_that_is_not_kept_is_the_same(tmp_path, monkeypatch):

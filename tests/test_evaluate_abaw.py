@@ -271,3 +271,56 @@ def test_multi_task_findings(tmp_path):
   write_mtl(submission, pictures[:12], values[:12], header='valence,arousal')
   text = abaw.describe_check(abaw.check('mtl', annotations, submission))
   assert 'header: the first column must be image' in text
+
+
+def test_annotations_that_contradict_each_other_are_noted(tmp_path, capsys):
+  pictures, values = make_mtl()
+  changed = values.copy()
+  changed[-1, 2] = (changed[-1, 2] + 1) % 8
+  annotations = write_mtl(tmp_path / 'validation_set.txt', pictures, changed)
+  submission = write_mtl(tmp_path / 'own.txt', pictures[:12], values[:12])
+  words = ['--annotations', str(annotations), '--submission', str(submission)]
+  for action in ('score', 'check'):
+    cli.main(['abaw', action, '--task', 'mtl', *words])
+    out = capsys.readouterr().out
+    assert '1 picture stands' in out and 'such as video0/00004.jpg' in out
+  # As often as it stands: the two rows cannot both be right.
+  score = abaw.score('mtl', annotations, submission)
+  rows = metrics.score_mtl(changed, values)
+  assert score == rows
+  # What doubles another row says nothing new.
+  write_mtl(annotations, pictures, values)
+  assert not [
+    n for n in abaw.find_notes('mtl', annotations) if 'contradict' in n
+  ]
+
+
+def test_expressions_that_do_not_occur_are_counted(tmp_path):
+  folder = write(tmp_path / 'a', 'expr', {'1': ['0', '-1', '0']})
+  (note,) = abaw.find_notes('expr', folder)
+  assert note == '7 of 8 expressions do not occur in the annotations'
+
+
+def test_a_missing_header_is_one_finding(tmp_path, task, annotations):
+  lines = predict(task)
+  folder = tmp_path / 'submission'
+  write(folder, task, {n: v[1:] for n, v in lines.items()}, 'x')
+  for name, video in lines.items():
+    (folder / f'{name}.txt').write_text('\n'.join(video) + '\n')
+  found = abaw.check(task, annotations, folder)
+  assert found.keys() == lines.keys()
+  for (problem,) in found.values():
+    assert (
+      problem == f'header: missing; the first line is to be {HEADERS[task]}'
+    )
+  flat = tmp_path / 'flat'
+  pictures = [
+    f'{name}/{number:05d}.jpg,{line}'
+    for name, video in lines.items()
+    for number, line in enumerate(video, start=1)
+  ]
+  write(flat, task, {'predictions': pictures[1:]}, pictures[0])
+  (found,) = abaw.check(task, annotations, flat).values()
+  assert found == [
+    f'header: missing; the first line is to be image_location,{HEADERS[task]}'
+  ]

@@ -10,7 +10,7 @@ import small_films
 import small_run
 
 from avemo.data import clips, labels, targets
-from avemo.evaluate import frames, predictions
+from avemo.evaluate import frames, predictions, rows
 from avemo.runtime import mesh as mesh_lib
 
 SPACE = labels.LabelSpace.of(small_films.EMOTIONS)
@@ -38,7 +38,7 @@ def predict(dataset, records, **options):
   mesh = mesh_lib.make_mesh()
   return predictions.predict_records(
     predictions.make_predict_step(Model(), mesh),
-    {},
+    {'params': {}},
     dataset,
     records,
     SPACE,
@@ -133,6 +133,27 @@ def test_a_film_without_anything_to_judge_by_has_no_answer():
     # One window is enough for the whole film.
     assert found.answered.all() == any(present)
     assert np.isnan(found.values['valence_arousal']).all() != any(present)
+
+
+def test_frames_of_a_clip_labelled_as_a_whole_are_one_row():
+  made = rows.RecordPredictions(
+    record=np.array([5, 5, 2, 2, 2]),
+    frame=np.array([0, 1, 0, 1, 2]),
+    answered=np.array([True, True, False, True, True]),
+    probabilities=np.array([[1, 0], [0, 1], [0, 0], [0.5, 0.5], [1, 0]]),
+    emotion=np.array([1, 1, 0, 0, 0]),
+    values={'valence_arousal': np.array([0, 1, np.nan, 0.5, 0.5])[:, None]},
+    truth={'valence_arousal': np.array([1, 1, -1, -1, -1.0])[:, None]},
+  )
+  found = frames.average(made)
+  assert found.record.tolist() == [5, 2] and found.frame.tolist() == [-1, -1]
+  assert found.probabilities.tolist() == [[0.5, 0.5], [0.75, 0.25]]
+  assert found.emotion.tolist() == [1, 0] and found.answered.all()
+  assert found.values['valence_arousal'].tolist() == [[0.5], [0.5]]
+  assert found.truth['valence_arousal'].tolist() == [[1], [-1]]
+  none = frames.average(made.take(np.array([2])))
+  assert not none.answered.any() and not none.probabilities.any()
+  assert np.isnan(none.values['valence_arousal']).all()
 
 
 @pytest.mark.slow

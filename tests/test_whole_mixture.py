@@ -98,13 +98,18 @@ def test_derived_values_are_told_of_and_never_scored(workdir):
 def test_one_of_the_corpora_is_scored_by_its_name(workdir, capsys):
   cli.main(['evaluate', f'--workdir={workdir}', '--data=again', '--fold=1'])
   assert 'may have been trained on' in capsys.readouterr().out
-  metrics, _ = read(workdir)
+  joint = (workdir / 'eval/test/metrics.json').read_text()
+  metrics = json.loads((workdir / 'eval/test-again/metrics.json').read_text())
+  assert isinstance(json.loads(joint)['fold'], list)
   assert metrics['fold'] == 1 and 'corpora' not in metrics
   # It is known to be a part of what was trained on.
   assert not [w for w in metrics['warnings'] if 'which may hold' in w]
   with pytest.raises(SystemExit):
     cli.main(['evaluate', f'--workdir={workdir}', '--fold=1'])
   assert 'name one of them by --data' in capsys.readouterr().err
+  with pytest.raises(SystemExit):
+    cli.main(['evaluate', f'--workdir={workdir}', '--data=other'])
+  assert "'other' is none of them" in capsys.readouterr().err
 
 
 @pytest.mark.slow

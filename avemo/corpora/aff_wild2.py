@@ -166,14 +166,7 @@ def scan(
       continue
     for one in chosen.values():
       bare[one.path].append(clip_id)
-  unusable += [
-    clip.Quarantined(
-      path,
-      'neither film, faces nor sound of '
-      + (ids[0] if len(ids) == 1 else f'{len(ids)} clips, such as {ids[0]}'),
-    )
-    for path, ids in bare.items()
-  ]
+  unusable += files.tell_bare(bare)
   strays = [
     f.path for c, group in media.items() if c not in named for f in group
   ]

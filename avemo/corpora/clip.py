@@ -28,10 +28,17 @@ class Name(NamedTuple):
 
 
 class Quarantined(NamedTuple):
-  """A file that could not be used, or in part alone, and why."""
+  """A file that could not be used, or in part alone, and why.
+
+  Attributes:
+    path: the file.
+    reason: in words; begins with 'used in part' where it was.
+    clip_ids: the clips that it is of, or names, where that is known.
+  """
 
   path: str
   reason: str
+  clip_ids: tuple[str, ...] = ()
 
 
 class FrameLabels(NamedTuple):
@@ -97,6 +104,8 @@ class Clip:
       the picture, not their own, by assumption.
     read_labels: gives the labels by frame, and the files of them that are of
       no use. A function, for the labels of a whole corpus fill the memory.
+    given: labels of frames from a table of the user's own.
+    if_left_out: rows of that table, to be told where the clip has no record.
   """
 
   clip_id: str
@@ -117,6 +126,7 @@ class Clip:
   side: str = ''
   read_labels: Callable[[], tuple[FrameLabels, list[Quarantined]]] | None = None
   given: GivenLabels | None = None
+  if_left_out: tuple[Quarantined, ...] = ()
 
   @property
   def videos(self) -> tuple[str, ...]:

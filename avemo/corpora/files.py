@@ -7,7 +7,7 @@ import itertools
 import os
 import pathlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from avemo import errors
 from avemo.corpora import clip
@@ -148,7 +148,8 @@ def find_media(
     if name and suffix not in unused:
       reason = find_fault(path)
     if reason:
-      quarantined.append(clip.Quarantined(str(path), reason))
+      own = (name.clip_id,) if name else ()
+      quarantined.append(clip.Quarantined(str(path), reason, own))
       continue
     stem = canonical_stem(stem)
     found = Found(path, name, stem, suffix)
@@ -210,6 +211,23 @@ def find_unused(
     clip.Quarantined(str(file.path), reason)
     for file in found
     if str(file.path) not in used and file.suffix not in unused
+  ]
+
+
+def tell_bare(bare: Mapping[str, Sequence[str]]) -> list[clip.Quarantined]:
+  """Notes on clips that have labels and no medium.
+
+  Args:
+    bare: ids of such clips, by the file that names them.
+  """
+  return [
+    clip.Quarantined(
+      path,
+      'neither film, faces nor sound of '
+      + (ids[0] if len(ids) == 1 else f'{len(ids)} clips, such as {ids[0]}'),
+      tuple(ids),
+    )
+    for path, ids in bare.items()
   ]
 
 

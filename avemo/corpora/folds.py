@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from avemo import errors
+from avemo import errors, words
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +79,11 @@ def _collect(groups: Mapping[int, list[str]], left_out: Iterable[int]):
   )  # fmt: skip
 
 
+def _ask_for_more(rows: Sequence[Row]) -> str:
+  named = any(row.speaker for row in rows)
+  return f'prepare more {"speakers" if named else "clips"}'
+
+
 def nested(assign: Assign) -> Rule:
   """Validation is the test part of the next fold that has one, cyclic."""
 
@@ -86,8 +91,8 @@ def nested(assign: Assign) -> Rule:
     groups = _group(rows, assign)
     if len(groups) < 3:
       raise errors.AvemoError(
-        f'clips of {len(groups)} of the folds alone: training, validation and '
-        'test need three; prepare more speakers'
+        f'clips of {words.count(len(groups), "fold")} alone: training, '
+        f'validation and test need three; {_ask_for_more(rows)}'
       )
     order = list(groups)
     followers = dict(zip(order, order[1:] + order[:1], strict=True))
@@ -111,8 +116,8 @@ def published(assign: Assign) -> Rule:
     groups = _group(rows, assign)
     if len(groups) < 2:
       raise errors.AvemoError(
-        f'clips of {len(groups)} of the folds alone: training and test need '
-        'two; prepare more speakers'
+        f'clips of {words.count(len(groups), "fold")} alone: training and '
+        f'test need two; {_ask_for_more(rows)}'
       )
     return [
       Fold(
@@ -141,7 +146,7 @@ def fixed(assign_part: Callable[[Row], str | None]) -> Rule:
     for name in ('train', 'val', 'test'):
       if not parts[name]:
         raise errors.AvemoError(
-          f'no clip of the {name} part; prepare more speakers'
+          f'no clip of the {name} part; {_ask_for_more(rows)}'
         )
     train, val, test = (
       tuple(sorted(parts[name])) for name in ('train', 'val', 'test')
@@ -184,11 +189,14 @@ def find_leaks(
     unknown = [clip for clip in ids if clip not in by_id]
     if unknown:
       leaks.append(
-        f'{part}: {len(unknown)} unknown clips, such as {unknown[0]}'
+        f'{part}: {words.count(len(unknown), "unknown clip")}, such as '
+        f'{unknown[0]}'
       )
     twice = [c for c, n in collections.Counter(ids).items() if n > 1]
     if twice:
-      leaks.append(f'{part}: {len(twice)} clips twice, such as {twice[0]}')
+      leaks.append(
+        f'{part}: {words.count(len(twice), "clip")} twice, such as {twice[0]}'
+      )
   pairs = [('train', 'test'), ('train', 'val')]
   if not test_is_validation:
     pairs.append(('val', 'test'))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import math
 import os
 import pathlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,6 +15,8 @@ from avemo.corpora import clip, files, given_rows
 
 COLUMNS = ('frame', 'emotion', 'valence', 'arousal', 'split')
 
+_UNITS = tuple(f'au_{n}' for n in given_rows.ACTION_UNITS)
+
 # Of a whole clip; each has a field beside it that tells the source.
 _OF_CLIPS = ('emotion', 'valence', 'arousal')
 _OF_FRAMES = ('expression', 'valence', 'arousal', 'action_units')
@@ -21,6 +24,9 @@ _OF_FRAMES = ('expression', 'valence', 'arousal', 'action_units')
 # Where a label came from: 'corpus', the name of the table, both, or ''.
 EXTRA = {
   **{f'{name}_source': str for name in _OF_CLIPS},
+  # Of whole clips, 0 or 1; NaN unknown, and where frames are labelled.
+  'action_units': (float, len(given_rows.ACTION_UNITS)),
+  'action_units_source': str,
   **{f'frame_{name}_source': str for name in _OF_FRAMES},
   # train, val, test or ''.
   'split': str,
@@ -35,12 +41,12 @@ class Said(NamedTuple):
   Attributes:
     values: of the whole clip, by column.
     frames: of frames, by number and column.
-    row: number of the first row that names the clip.
+    rows: numbers of the rows that say it.
   """
 
   values: dict[str, Any]
   frames: dict[int, dict[str, Any]]
-  row: int
+  rows: list[int]
 
 
 def add(
@@ -135,7 +141,8 @@ def collect(
         )
       )
       continue
-    of_clip = said.setdefault(clip_id, Said({}, {}, row.number))
+    of_clip = said.setdefault(clip_id, Said({}, {}, []))
+    of_clip.rows.append(row.number)
     if row.frame is None:
       of_clip.values.update(row.values)
     else:
@@ -166,14 +173,36 @@ def join(one: clip.Clip, said: Said | None, source: str) -> clip.Clip:
     sources[f'{name}_source'] = CORPUS if is_known else ''
     if name in changes:
       sources[f'{name}_source'] = source
-  labels = make_labels(said, source) if said else None
+  units = [values.get(name, math.nan) for name in _UNITS]
+  labels = None
+  if said and (said.frames or (one.read_labels and np.isfinite(units).any())):
+    # One clip is not labelled both ways: what is of all is of each frame.
+    labels, units = make_labels(said, source), [math.nan] * len(_UNITS)
+  has_units = bool(np.isfinite(units).any())
+  sources['action_units_source'] = source if has_units else ''
   for name in _OF_FRAMES:
     words = [CORPUS] if one.read_labels else []
     if labels is not None and _says(labels, name):
       words.append(source)
     sources[f'frame_{name}_source'] = ' and '.join(words)
-  extra = {**one.extra, **sources, 'split': values.get('split', '')}
-  return dataclasses.replace(one, **changes, extra=extra, given=labels)
+  extra = {
+    **one.extra,
+    **sources,
+    'action_units': units,
+    'split': values.get('split', ''),
+  }
+  return dataclasses.replace(
+    one,
+    **changes,
+    extra=extra,
+    given=labels,
+    if_left_out=tuple(
+      given_rows.note(
+        source, number, f'{one.clip_id} is left out, having no usable file'
+      )
+      for number in (said.rows if said else ())
+    ),
+  )
 
 
 def _says(labels, name) -> bool:
@@ -183,14 +212,11 @@ def _says(labels, name) -> bool:
   return bool(np.isfinite(values).any())
 
 
-def make_labels(said: Said, source: str) -> clip.GivenLabels | None:
+def make_labels(said: Said, source: str) -> clip.GivenLabels:
   """The labels of frames; action units of a whole clip are of every frame."""
-  units = [f'au_{n}' for n in given_rows.ACTION_UNITS]
-  whole = {name: said.values[name] for name in units if name in said.values}
+  whole = {name: said.values[name] for name in _UNITS if name in said.values}
   rows: list[tuple[int, Mapping[str, Any]]] = [(-1, whole)] if whole else []
   rows += sorted(said.frames.items())
-  if not rows:
-    return None
 
   def column(name):
     return np.array([v.get(name, np.nan) for _, v in rows], np.float32)
@@ -201,5 +227,5 @@ def make_labels(said: Said, source: str) -> clip.GivenLabels | None:
     valence=column('valence'),
     arousal=column('arousal'),
     expression=tuple(values.get('emotion', '') for _, values in rows),
-    action_units=np.stack([column(name) for name in units], axis=1),
+    action_units=np.stack([column(name) for name in _UNITS], axis=1),
   )

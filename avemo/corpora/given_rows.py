@@ -61,15 +61,18 @@ def read(
   """
   path = pathlib.Path(path)
   try:
-    table = sheets.read(path)
+    table = sheets.read(path, sheets.OWN_ENCODINGS)
   except FileNotFoundError as error:
     raise errors.AvemoError(
       f'{path}: no such file; --labels names the table'
     ) from error
   except (OSError, ValueError) as error:
     reason = getattr(error, 'strerror', None) or error
-    raise errors.AvemoError(f'{path}: not a table ({reason})') from error
-  names = find_columns(path, table[0] if table else [], key, columns)
+    raise _refuse(path, reason) from error
+  header = table[0] if table else []
+  if any('\0' in cell for cell in header):
+    raise _refuse(path, 'it holds bytes, and no text')
+  names = find_columns(path, header, key, columns)
   rows, faults = [], []
   for number, cells in enumerate(table[1:], start=2):
     if not any(cell.strip() for cell in cells):
@@ -84,6 +87,12 @@ def read(
   if not rows:
     raise errors.AvemoError(f'{path}: has no row that names a clip')
   return rows, faults
+
+
+def _refuse(path, reason) -> errors.AvemoError:
+  return errors.AvemoError(
+    f'{path}: not a table ({reason}); give a CSV or an XLSX file'
+  )
 
 
 def note(path: pathlib.Path, number: int, reason: str) -> clip.Quarantined:

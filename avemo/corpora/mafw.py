@@ -79,7 +79,8 @@ def scan(
 
   Picture and sound come from the film; the faces that the corpus ships cut
   out are taken for the picture where there are any. Clips without a label are
-  clips all the same.
+  clips all the same; those that lists and tables name and that have no medium
+  are noted.
 
   Raises:
     errors.AvemoError: `root` cannot be read.
@@ -99,7 +100,11 @@ def scan(
   labels, faults = tables.read(root, is_folder_of_faces)
   unusable += faults
   groups = files.group(found)
-  clips = []
+  clips, bare = [], {}
+  for clip_id, path in sorted(labels.named_by.items()):
+    if clip_id not in groups and clip_id not in faces:
+      bare.setdefault(path, []).append(clip_id)
+  unusable += files.tell_bare(bare)
   for clip_id in sorted({*groups, *faces}):
     films = files.select(groups.get(clip_id, ()), FILMS)
     sounds = files.select(groups.get(clip_id, ()), files.SOUND_SUFFIXES)
@@ -152,8 +157,6 @@ def list_rows(root: str | os.PathLike) -> list[folds.Row]:
     root,
     lambda path: bool(NAME.fullmatch(path.name)) and files.holds_pictures(path),
   )
-  named = {*labels.single, *labels.compound, *labels.confidences}
-  named |= {clip_id for kind in tables.KINDS for clip_id in labels.folds[kind]}
   return [
     folds.Row(
       clip_id=clip_id,
@@ -162,5 +165,5 @@ def list_rows(root: str | os.PathLike) -> list[folds.Row]:
       emotion=labels.single.get(clip_id, ''),
       lists=_find_folds(clip_id, labels),
     )
-    for clip_id in sorted(named)
+    for clip_id in sorted(labels.named_by)
   ]

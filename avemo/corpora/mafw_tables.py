@@ -4,6 +4,7 @@ import math
 import os
 import pathlib
 import re
+import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -36,6 +37,7 @@ class Labels(NamedTuple):
     sexes: of the person.
     captions: Chinese, English.
     folds: the official fold that tests the clip, from 1; by kind.
+    named_by: a list, or else a table, that names the clip.
   """
 
   single: Mapping[str, str]
@@ -45,6 +47,7 @@ class Labels(NamedTuple):
   sexes: Mapping[str, str]
   captions: Mapping[str, tuple[str, str]]
   folds: Mapping[str, Mapping[str, int]]
+  named_by: Mapping[str, str] = types.MappingProxyType({})
 
 
 def parse_id(text: str) -> str | None:
@@ -71,7 +74,7 @@ def read(
     root: the corpus folder.
     skip: folders for which it is true are not entered.
   """
-  unusable, found, lists = [], {}, {}
+  unusable, found, lists, paths = [], {}, {}, {}
   for path in files.walk(root, skip):
     table = _TABLES.get(re.sub('[ _-]', '', path.stem.lower()))
     place = _find_list(path.relative_to(root).parts)
@@ -79,6 +82,7 @@ def read(
       suffixes, read_table = table
       if path.suffix.lower() in suffixes and read_table not in found:
         found[read_table] = _try(read_table, path, unusable)
+        paths[read_table] = str(path)
     elif place:
       entries = _try(read_list, path, unusable)
       if entries is not None:
@@ -91,8 +95,25 @@ def read(
     sexes=found.get(read_sexes) or {},
     captions=found.get(read_captions) or {},
     folds={kind: {} for kind in KINDS},
+    named_by=_find_names(
+      [(path, [e.clip_id for e in entries]) for path, entries in lists.values()]
+      + [
+        (paths[table], found[table] or ())
+        for table in (read_single, read_confidences)
+        if table in found
+      ]
+    ),
   )
   return _add_lists(labels, lists, unusable), unusable
+
+
+def _find_names(sources) -> dict[str, str]:
+  """The first file that names a clip, by clip."""
+  named = {}
+  for path, clip_ids in sources:
+    for clip_id in clip_ids:
+      named.setdefault(clip_id, str(path))
+  return named
 
 
 def _try(read_table, path, unusable):

@@ -4,6 +4,7 @@ An XLSX is a ZIP of XML; what a table of labels needs of it is little enough to
 be read with the standard library, which is all that this room stands on.
 """
 
+import codecs
 import csv
 import io
 import os
@@ -13,27 +14,47 @@ import re
 import xml.etree.ElementTree as etree
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 SUFFIXES = ('.xlsx', '.csv')
 
 # The largest part of an XLSX that is read, unpacked: a bomb is larger.
 _LARGEST = 512 << 20
 
-# In the order in which they are tried; the last one takes any byte.
-_ENCODINGS = ('utf-8-sig', 'gb18030', 'cp1252', 'latin-1')
+# In the order in which they are tried. Of MAFW, whose files are in Chinese in
+# part; the last one takes any byte.
+MAFW_ENCODINGS = ('utf-8-sig', 'gb18030', 'cp1252', 'latin-1')
+# Of a user's own tables: GB 18030 would take most that is in Windows-1252.
+OWN_ENCODINGS = ('utf-16', 'utf-8-sig', 'cp1252')
+_NAMES = {
+  'utf-8-sig': 'UTF-8',
+  'utf-16': 'UTF-16',
+  'gb18030': 'GB 18030',
+  'cp1252': 'Windows-1252',
+  'latin-1': 'Latin-1',
+}
 
 
-def read(path: str | os.PathLike) -> list[list[str]]:
+def read(
+  path: str | os.PathLike, encodings: Sequence[str] = MAFW_ENCODINGS
+) -> list[list[str]]:
   """The rows of a table, every cell as text, '' where it is empty.
+
+  Args:
+    path: a file whose suffix is one of SUFFIXES.
+    encodings: of a CSV, see `decode`.
 
   Raises:
     OSError: it cannot be read.
     ValueError: it is no table, with the reason.
   """
   path = pathlib.Path(path)
+  if path.suffix.lower() not in SUFFIXES:
+    raise ValueError('its name ends in neither .csv nor .xlsx')
+  if not path.stat().st_size:
+    raise ValueError('the file is empty')
   if path.suffix.lower() == '.csv':
-    text = io.StringIO(decode(path.read_bytes()), newline='')
+    text = io.StringIO(decode(path.read_bytes(), encodings), newline='')
     try:
       return list(csv.reader(text))
     except csv.Error as error:
@@ -48,14 +69,40 @@ def read(path: str | os.PathLike) -> list[list[str]]:
     raise ValueError(f'an XLSX that cannot be unpacked ({error})') from error
 
 
-def decode(content: bytes) -> str:
-  """Text of bytes in UTF-8, else GB 18030, else Windows-1252."""
-  for encoding in _ENCODINGS:
+def decode(content: bytes, encodings: Sequence[str] = MAFW_ENCODINGS) -> str:
+  """Text of bytes in the first of some encodings that takes them.
+
+  UTF-16 is known by its mark alone.
+
+  Raises:
+    ValueError: none takes them.
+  """
+  return content.decode(_find_encoding(content, encodings))
+
+
+def tell_encoding(path: str | os.PathLike) -> str:
+  """The encoding of a user's own CSV where it is not UTF-8, else ''."""
+  path = pathlib.Path(path)
+  if path.suffix.lower() != '.csv':
+    return ''
+  try:
+    found = _find_encoding(path.read_bytes(), OWN_ENCODINGS)
+  except ValueError:
+    return ''
+  return '' if found == 'utf-8-sig' else _NAMES[found]
+
+
+def _find_encoding(content, encodings) -> str:
+  marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+  for encoding in encodings:
+    if encoding == 'utf-16' and not marked:
+      continue
     try:
-      return content.decode(encoding)
+      content.decode(encoding)
     except UnicodeDecodeError:
       continue
-  raise AssertionError('Latin-1 takes any byte')
+    return encoding
+  raise ValueError('its bytes are no text; save it in UTF-8')
 
 
 def _parse(archive, name) -> etree.Element:

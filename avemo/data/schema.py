@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from avemo import errors
+from avemo import corpora, errors
 from avemo.data import index, labels
 
 SPLIT = index.SPLIT
@@ -213,14 +213,19 @@ def find_dataset(
   if versions:
     return versions[-1]
   corpus = dataset.removesuffix(SUFFIX)
-  there = list_datasets(root)
-  near = difflib.get_close_matches(f'{dataset}/{config}', there, 1)
-  hint = f'; did you mean {near[0]}?' if near else ''
+  if corpus not in corpora.CORPORA:
+    known = [f'{one}{SUFFIX}' for one in corpora.CORPORA]
+    near = difflib.get_close_matches(dataset, known, 1, cutoff=0.8)
+    hint = f'did you mean {near[0]}?' if near else f'known: {", ".join(known)}'
+    raise errors.AvemoError(f'no dataset {name} in {root}; {hint}')
   option = f' --data-dir {root}' if data_dir else ''
   chosen = '' if config == CONFIGS[0] else f' --config {config}'
+  # The pictures of the other config are no less of this corpus.
+  own = [x for x in list_datasets(root) if x.startswith(f'{dataset}/')]
+  hint = f'; {", ".join(own)} is there' if own else ''
   raise errors.AvemoError(
-    f'no dataset {name} in {root}{hint}; '
-    f'`avemo prepare {corpus} --raw DIR{chosen}{option}` makes it'
+    f'no dataset {name} in {root}; `avemo prepare {corpus} --raw DIR{chosen}'
+    f'{option}` makes it{hint}'
   )
 
 

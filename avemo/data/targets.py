@@ -156,22 +156,14 @@ def _make_part(part, space, tasks, soft_labels, derive):
     made = anchors.derive(derive, target, space.names)
     bare = np.isnan(given).all(-1)
     values['valence_arousal'] = np.where(bare[:, None], made, given)
+  of_clips = (target.sum(-1) > 0) | find_labelled(part)
   return Table(
     tasks=tuple(tasks),
     emotion=emotion,
     target=target,
     class_mask=space.class_masks(part),
     values=values,
-    frames={
-      task: count_frames(
-        part,
-        task,
-        ~np.isnan(values[task]).all(-1)
-        if task in values
-        else target.sum(-1) > 0,
-      )
-      for task in tasks
-    },
+    frames={task: count_frames(part, task, of_clips) for task in tasks},
     part=np.zeros(len(emotion), np.int64),
     expressions=(),
   )
@@ -208,17 +200,29 @@ def read_values(part: Any, task: str) -> np.ndarray:
   return found
 
 
+def find_labelled(part: Any) -> np.ndarray:
+  """Bool [N]: the rows whose clip has a label as a whole, learned or not."""
+  found = np.asarray(part.index['emotion']) != ''
+  names = {name for group in labels.VALUES.values() for name in group}
+  for name in (*sorted(names), labels.ACTION_UNITS):
+    if name in part.index:
+      column = np.asarray(part.index[name], np.float32)
+      found |= ~np.isnan(column.reshape(len(found), -1)).all(1)
+  return found
+
+
 def count_frames(part: Any, task: str, is_labelled: np.ndarray) -> np.ndarray:
   """How many frames of each row have a label; -1 where the clip's counts.
 
-  That is so throughout where no frame of the part has one, for a row of which
-  the clip alone has one, and for one with neither labels nor pictures. Frames
-  without a picture, where no face was found, keep their labels.
+  That is so throughout where no frame of the part has one, for a row whose
+  clip is labelled as a whole, be it for another task, and for one with
+  neither labels nor pictures. Frames without a picture, where no face was
+  found, keep their labels.
 
   Args:
     part: with `index`.
     task: whose labels.
-    is_labelled: bool [N], whether the whole clip has one.
+    is_labelled: bool [N], whether the whole clip has a label of any task.
   """
   found = part.index.get(_KNOWN.get(task, ''))
   if found is None or not np.any(found):

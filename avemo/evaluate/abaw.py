@@ -13,7 +13,7 @@ import re
 
 import numpy as np
 
-from avemo import errors
+from avemo import errors, words
 from avemo.evaluate import abaw_files as files
 from avemo.metrics import abaw
 
@@ -83,6 +83,47 @@ def check(
   truth = read_annotations(task, annotations)
   _, found = read_submission(task, submission, truth)
   return {name: lines for name, lines in sorted(found.items()) if lines}
+
+
+def find_notes(task: str, annotations: str | os.PathLike) -> list[str]:
+  """What of the annotations themselves a reader of a score must know.
+
+  Args:
+    task: 'va', 'expr', 'au' or 'mtl'.
+    annotations: see `score`.
+
+  Raises:
+    AvemoError: the annotations cannot be read.
+  """
+  truth = read_annotations(task, annotations)
+  notes = [note for table in truth.values() for note in tell_doubles(table)]
+  values = np.concatenate([table.values for table in truth.values()])
+  place = {'expr': 0, 'mtl': 2}.get(task)
+  if place is not None:
+    known = len(files.find_expressions(truth)) if task == 'expr' else None
+    known = known or len(abaw.EXPRESSIONS)
+    absent = known - len(set(values[:, place]) - {abaw.UNKNOWN_CLASS})
+    if absent:
+      does = 'does' if absent == 1 else 'do'
+      notes.append(
+        f'{absent} of {known} expressions {does} not occur in the annotations'
+      )
+  return notes
+
+
+def tell_doubles(table: files.Table) -> list[str]:
+  """A note where a picture is annotated several times, and not alike."""
+  first, contradicted = {}, {}
+  for picture, row in zip(table.pictures, table.values, strict=False):
+    if not np.array_equal(first.setdefault(picture, row), row):
+      contradicted[picture] = None
+  if not contradicted:
+    return []
+  pictures = words.count(len(contradicted), 'picture stands', 'pictures stand')
+  return [
+    f'{pictures} in the annotations several times, with labels that contradict '
+    f'each other, such as {next(iter(contradicted))}; the score is over rows'
+  ]
 
 
 def read_annotations(

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -74,8 +75,10 @@ def list_files(
 
 def is_flat(path: pathlib.Path) -> bool:
   """Whether each line of a file names its picture."""
-  header = read_lines(path)[:1]
-  return bool(header) and split(header[0])[0].lower() in _PICTURES
+  lines = read_lines(path)[:1]
+  first = split(lines[0])[0] if lines else ''
+  # Without a header the first line names a picture at once.
+  return first.lower() in _PICTURES or bool(_PICTURE.match(first))
 
 
 def read(
@@ -99,28 +102,43 @@ def read(
   lines = read_lines(path)
   if not lines:
     return Table((), [], np.zeros((0, count_values(task))), ['empty'])
+  size = count_values(task)
   header = split(lines[0])
-  named = header[:1] and header[0].lower() in _PICTURES
+  named = header[0].lower() in _PICTURES or bool(_PICTURE.match(header[0]))
   columns = tuple(header[1:] if named else header)
-  problems = check_header(columns, bool(named), task, masked)
+  problems, begin = check_header(columns, named, task, masked), 1
+  numbers = columns if named else tuple(header)
+  if problems and is_data(numbers, size):
+    # One cause, one finding: the line is read as the data that it is.
+    wanted = ','.join(COLUMNS[task])
+    picture = f'{_PICTURES[task != "mtl"]},' if named else ''
+    problems = [f'header: missing; the first line is to be {picture}{wanted}']
+    begin = 0
   if task == 'expr':
     known = expressions or (_SEVEN if len(columns) == 7 else abaw.EXPRESSIONS)
   else:
     known = abaw.EXPRESSIONS
-  size = count_values(task)
-  values = np.full((len(lines) - 1, size), np.nan)
+  values = np.full((len(lines) - begin, size), np.nan)
   pictures, wrong = [], {}
-  for row, line in enumerate(lines[1:]):
+  for row, line in enumerate(lines[begin:]):
     words = split(line)
     if named:
       pictures.append(words.pop(0))
     reason = read_line(words, values[row], task, masked, len(known))
     if reason:
       values[row] = np.nan
-      wrong.setdefault(reason, []).append(row + 2)
+      wrong.setdefault(reason, []).append(row + begin + 1)
   for reason, numbers in wrong.items():
     problems.append(f'{list_lines(numbers)}: {reason}')
   return Table(columns, pictures, values, problems)
+
+
+def is_data(words: Sequence[str], size: int) -> bool:
+  """Whether a line is as many numbers as a frame has."""
+  try:
+    return len([float(word) for word in words]) == size
+  except ValueError:
+    return False
 
 
 def read_line(

@@ -71,6 +71,38 @@ def spread(
   return join([made[int(record)] for record in records])
 
 
+def average(found: RecordPredictions) -> RecordPredictions:
+  """A row a record, of rows a frame: what is said is averaged over them.
+
+  Labels are those of the first frame: of a whole clip, all have the same.
+  """
+  _, first, place = np.unique(
+    found.record, return_index=True, return_inverse=True
+  )
+  count = np.bincount(place, found.answered, len(first))
+  answered = count > 0
+
+  def mean(values):
+    total = np.zeros((len(first), values.shape[1]))
+    # Where there is no answer there is no number.
+    np.add.at(total, place, np.where(found.answered[:, None], values, 0))
+    return total / np.maximum(count, 1)[:, None]
+
+  order = np.argsort(first)
+  return RecordPredictions(
+    record=found.record[first],
+    frame=np.full(len(first), -1, np.int64),
+    answered=answered,
+    probabilities=mean(found.probabilities),
+    emotion=found.emotion[first],
+    values={
+      task: np.where(answered[:, None], mean(value), np.nan)
+      for task, value in found.values.items()
+    },
+    truth={task: value[first] for task, value in found.truth.items()},
+  ).take(order)
+
+
 def find_films(dataset: Any, records: np.ndarray) -> list[list[int]]:
   """The records of each film, in the order of its segments."""
   parts = mixture.find_parts(dataset, records)

@@ -167,7 +167,13 @@ def predict_records(
     own = records[by_frame]
     if isinstance(features, sequences.Films):
       read = read_films(features, own, table, read)
-    parts.append(frames.spread(rows, own, dataset, table, read))
+    spread = frames.spread(rows, own, dataset, table, read)
+    # What is labelled as a whole is scored so, however it is read.
+    is_clip = (table.labelled & ~table.by_frame)[spread.record]
+    if is_clip.any():
+      parts.append(frames.average(spread.take(is_clip)))
+    if not is_clip.all():
+      parts.append(spread.take(~is_clip))
   return rows_lib.join(parts)
 
 

@@ -76,7 +76,8 @@ def evaluate(
       `features.adaptive.choose`; every face is looked at when None.
     data_dir: where datasets are; as in the training run when None.
     condition: under which the clips are seen and heard; its folder is
-      `eval/<split>-<name>/`, so that nobody takes it for the clean score.
+      `eval/<split>-<name>/`, so that nobody takes it for the clean score. So
+      has one corpus of a mixture, `eval/<split>-<key>/`, beside the joint one.
 
   Returns:
     What `metrics.json` holds.
@@ -115,7 +116,9 @@ def evaluate(
   )
   found, smoothed = smooth_rows(found, restored, dataset, parts, smooth, split)
   found = make_rows(found, dataset, restored.labels.names, restored.tasks)
-  name = '-'.join(filter(None, (split, condition.name)))
+  name = '-'.join(
+    filter(None, (split, find_part(section, parts), condition.name))
+  )
   directory = workdir / 'eval' / name
   keep_other_score(directory, about)
   table.write(directory / 'predictions.csv', found)
@@ -186,6 +189,11 @@ def choose_parts(
     changed = {'protocol': protocol or part.protocol, 'fold': fold}
     return (dataclasses.replace(part, **changed),)
   protocol = protocol or section.get('protocol')
+  if data and own and not protocol:
+    raise errors.AvemoError(
+      f'{workdir}: trained on {", ".join(part.key for part in own)}, and '
+      f'{data!r} is none of them; name its folds by --protocol'
+    )
   if not data or not protocol:
     raise errors.AvemoError(
       f'{workdir}: trained on other data; name --data and --protocol'
@@ -195,6 +203,19 @@ def choose_parts(
     )
   fold = section.get('fold') or 0 if fold is None else fold
   return (parts_lib.Part(data, data, protocol, fold),)
+
+
+def find_part(
+  section: Mapping[str, Any], parts: Sequence[parts_lib.Part]
+) -> str:
+  """What a run's mixture calls the one corpus of it that is scored, or ''."""
+  known = {
+    part.key: part.name
+    for part in (parts_lib.read(section) if section.get('mixture') else ())
+  }
+  if len(parts) == 1 and known.get(parts[0].key) == parts[0].name:
+    return parts[0].key
+  return ''
 
 
 def describe_data(
@@ -468,8 +489,8 @@ def keep_other_score(directory: pathlib.Path, about: Mapping[str, Any]) -> None:
   """Moves the score of other clips aside, which a new one would replace."""
 
   def find_place(about):
-    words = map(str, (directory.name, *about.values()))
-    return directory.with_name(re.sub(r'[^\w.]+', '-', '-'.join(words)))
+    words = '-'.join(map(str, (directory.name, *about.values())))
+    return directory.with_name(re.sub(r'[^\w.]+', '-', words).strip('-'))
 
   if (directory / 'metrics.json').is_file():
     old = restore.read_json(directory / 'metrics.json')

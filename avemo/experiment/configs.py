@@ -58,6 +58,15 @@ def explain(error: Exception) -> str:
   near = re.search(r'Did you mean "(\w+)" instead of "(\w+)"', text)
   if near:
     return f'no key {near[2]!r} in the config; did you mean {near[1]!r}?'
+  number = re.search(
+    r'(?:flag (\S+?)=.*: )?(?:could not convert string to (float)|'
+    r'invalid literal for int\(\).*): (.+)$',
+    text,
+  )
+  if number:
+    kind = 'number' if number[2] else 'whole number'
+    place = f'{number[1]}: ' if number[1] else ''
+    return f'{place}{number[3]} is no {kind}'
   if isinstance(error, (KeyError, AttributeError)):
     return f'no key {text.strip(chr(34) + chr(39))} in the config'
   return ' '.join(text.split())

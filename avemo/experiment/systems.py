@@ -146,7 +146,8 @@ def read_training(folder: pathlib.Path) -> Run:
   conditions = {}
   for path in sorted(folder.glob('eval/test-*/metrics.json')):
     other = restore.read_json(path)
-    if 'condition' in other:
+    # One corpus of a mixture has a folder of its own.
+    if 'condition' in other and other['dataset'] == metrics['dataset']:
       name = path.parent.name.removeprefix('test-')
       conditions[name] = other['condition'] | trial.pick_scores(other)
   return Run(

@@ -1,13 +1,19 @@
 """The verb `protocols`: its arguments and what it calls."""
 
 import pathlib
+import sys
 
-SUMMARY = 'list the named folds, or the clips of each fold of one'
+from avemo import errors, words
+
+SUMMARY = 'list the named folds, or the sizes and clips of the folds of one'
 
 
 def add_arguments(verb) -> None:
   verb.add_argument(
-    'name', nargs='?', metavar='NAME', help='one of them; all when not given'
+    'name',
+    nargs='?',
+    metavar='NAME',
+    help='one of them, or a corpus, whose own are listed; all when not given',
   )
   source = verb.add_mutually_exclusive_group()
   source.add_argument(
@@ -32,26 +38,43 @@ def add_arguments(verb) -> None:
     "Aff-Wild2's folds are such lists",
   )
   verb.add_argument(
+    '--clips', action='store_true', help='name the clips of each fold as well'
+  )
+  verb.add_argument(
     '--json', action='store_true', help='print the folds for a program'
   )
 
 
 def run(args) -> None:
+  from avemo import corpora
   from avemo.corpora import protocols
 
-  if args.name is None:
-    print(protocols.describe_all())
+  if args.name is None or args.name in corpora.CORPORA:
+    print(protocols.describe_all(args.name))
     return
-  corpus = protocols.get(args.name).corpus
+  corpus, source = protocols.get(args.name).corpus, ''
   if args.names:
     rows = protocols.rows_from_names(corpus, args.names)
   elif args.raw:
     rows = protocols.rows_from_raw(corpus, args.raw)
+    rows, bare = protocols.split_bare(corpus, args.raw, rows)
+    if bare:
+      print(
+        f'left out: {words.count(len(bare), "clip")} without film, faces or '
+        f'sound under {args.raw}, such as {bare[0]}',
+        file=sys.stderr,
+      )
   elif args.data_dir:
     from avemo.data import folds, schema
 
     dataset = schema.open_dataset(f'{corpus}_av', args.data_dir)
-    rows = folds.make_rows(dataset.index)
+    rows, source = folds.make_rows(dataset.index), f'{dataset.name}: '
   else:
     rows = protocols.rows_of_corpus(corpus)
-  print(protocols.describe(args.name, rows, as_json=args.json))
+  try:
+    text = protocols.describe(
+      args.name, rows, as_json=args.json, with_clips=args.clips
+    )
+  except errors.AvemoError as error:
+    raise errors.AvemoError(f'{source}{error}') from error
+  print(text)

@@ -16,6 +16,7 @@ from avemo.corpora.protocols.rows import (
   rows_from_names,
   rows_from_raw,
   rows_of_corpus,
+  split_bare,
 )
 
 __all__ = [
@@ -30,4 +31,5 @@ __all__ = [
   'rows_from_names',
   'rows_from_raw',
   'rows_of_corpus',
+  'split_bare',
 ]

@@ -64,7 +64,12 @@ def make_folds(
       no error, but a leak of `list_leaks`.
   """
   protocol = get(name)
-  made = protocol.rule(rows)
+  try:
+    made = protocol.rule(rows)
+  except errors.AvemoError as error:
+    if name in str(error):
+      raise
+    raise errors.AvemoError(f'{name}: {error}') from error
   if protocol.speaker_independent is None:
     rows = [dataclasses.replace(r, audio_sha256=frozenset()) for r in rows]
   for fold in made:

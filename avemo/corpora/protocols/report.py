@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 
+from avemo import words
 from avemo.corpora import folds as folds_lib
 from avemo.corpora.protocols import registry
 
@@ -13,10 +14,12 @@ _SPEAKERS = {
 }
 
 
-def describe_all() -> str:
-  """A table of all protocols."""
+def describe_all(corpus: str | None = None) -> str:
+  """A table of all protocols, or of one corpus's."""
   lines = []
   for protocol in registry.PROTOCOLS.values():
+    if corpus not in (None, protocol.corpus):
+      continue
     marks = [
       _SPEAKERS[protocol.speaker_independent],
       *(['TEST IS VALIDATION'] if protocol.test_is_validation else []),
@@ -30,8 +33,20 @@ def describe_all() -> str:
   return '\n'.join(lines)
 
 
-def describe(name: str, rows: Sequence[folds_lib.Row], *, as_json=False) -> str:
+def describe(
+  name: str,
+  rows: Sequence[folds_lib.Row],
+  *,
+  as_json: bool = False,
+  with_clips: bool = False,
+) -> str:
   """The folds of a protocol over the clips at hand, to read or as JSON.
+
+  Args:
+    name: of the protocol.
+    rows: the clips.
+    as_json: for a program; names every clip.
+    with_clips: names the clips of each part below the table.
 
   Raises:
     AvemoError: as `make_folds`.
@@ -68,13 +83,8 @@ def describe(name: str, rows: Sequence[folds_lib.Row], *, as_json=False) -> str:
     extent = "of this copy's own lists; none was published"
   elif sha256 == protocol.expected_sha256:
     extent = 'the full corpus'
+  parts = ('train', 'val', 'test')
   lines = [
-    f'fold {fold.index} {part}: {" ".join(getattr(fold, part))}'
-    for fold in made
-    for part in ('train', 'val', 'test')
-  ]
-  # Last, so that it stays on the screen.
-  lines += [
     f'{protocol.name}: {protocol.description}',
     f'source: {protocol.source}',
     f'sha256: {sha256} ({extent})',
@@ -96,4 +106,16 @@ def describe(name: str, rows: Sequence[folds_lib.Row], *, as_json=False) -> str:
   ]
   if skipped:
     lines.append(f'skipped, no test clips: fold {", ".join(map(str, skipped))}')
+  divided = {c for fold in made for part in parts for c in getattr(fold, part)}
+  if len(divided) < len(rows):
+    lines.append(
+      f'in no part: {len(rows) - len(divided)} of '
+      f'{words.count(len(rows), "clip")}'
+    )
+  if with_clips:
+    lines += [
+      f'fold {fold.index} {part}: {" ".join(getattr(fold, part))}'
+      for fold in made
+      for part in parts
+    ]
   return '\n'.join(lines)

@@ -3,8 +3,12 @@
 import os
 import pathlib
 
-from avemo import corpora, errors
-from avemo.corpora import clip, folds
+from avemo import corpora, errors, words
+from avemo.corpora import clip, files, folds
+
+# Lines of a list that are named when they are no clips.
+_SHOWN = 5
+_SUFFIXES = files.MEDIA_SUFFIXES | {'.jpg', '.jpeg', '.png'}
 
 
 def rows_from_names(corpus: str, path: str | os.PathLike) -> list[folds.Row]:
@@ -20,17 +24,50 @@ def rows_from_names(corpus: str, path: str | os.PathLike) -> list[folds.Row]:
     raise errors.AvemoError(f'{path}: {error.strerror}') from error
   except UnicodeDecodeError as error:
     raise errors.AvemoError(f'{path}: not a text file in UTF-8') from error
-  rows = {}
+  rows, strays = {}, []
   for number, line in enumerate(lines, start=1):
     if not line.strip():
       continue
-    name = module.parse_name(line.strip())
+    name = _parse(module, line.strip())
     if name is None:
-      raise errors.AvemoError(
-        f'{path}, line {number}: {line.strip()!r} is no clip of {corpus}'
-      )
+      strays.append((number, line.strip()))
+      continue
     rows[name.clip_id] = _row(name)
+  if strays:
+    told = '; '.join(f'line {n}: {text!r}' for n, text in strays[:_SHOWN])
+    rest = len(strays) - _SHOWN
+    told += f' and {words.count(rest, "more line")}' if rest > 0 else ''
+    is_none = 'is no clip' if len(strays) == 1 else 'are no clips'
+    raise errors.AvemoError(f'{path}, {told}: {is_none} of {corpus}')
   return list(rows.values())
+
+
+def _parse(module, text: str) -> clip.Name | None:
+  """What a line tells; the name may be a file's, with its suffix."""
+  stem, suffix = os.path.splitext(text)
+  if suffix.lower() in _SUFFIXES:
+    text = stem
+  return module.parse_name(text)
+
+
+def split_bare(
+  corpus: str, root: str | os.PathLike, rows: list[folds.Row]
+) -> tuple[list[folds.Row], list[str]]:
+  """Rows of clips that have a medium, and the ids of the others.
+
+  Where no medium at all is under `root`, as with lists alone, all rows are
+  given.
+
+  Args:
+    corpus: its name.
+    root: its folder.
+    rows: of `rows_from_raw`.
+  """
+  there = {found.clip_id for found in corpora.get(corpus).scan(root)[0]}
+  if not there:
+    return rows, []
+  bare = [row.clip_id for row in rows if row.clip_id not in there]
+  return [row for row in rows if row.clip_id in there], bare
 
 
 def rows_from_raw(corpus: str, root: str | os.PathLike) -> list[folds.Row]:
