@@ -14,9 +14,10 @@ import tqdm
 
 from avemo import errors
 from avemo.corpora import protocols
-from avemo.data import folds, labels, mixture, pipeline, sequences, targets
+from avemo.data import folds, labels, mixture, pipeline, targets
 from avemo.data import parts as parts_lib
 from avemo.evaluate import (
+  films,
   page,
   predictions,
   report,
@@ -27,7 +28,6 @@ from avemo.evaluate import (
   table,
 )
 from avemo.evaluate import smooth as smooth_lib
-from avemo.features import films, sources
 
 
 def evaluate(
@@ -73,7 +73,7 @@ def evaluate(
   workdir = pathlib.Path(workdir)
   restored = restore.restore(workdir, checkpoint=checkpoint)
   if adaptive is not None:
-    restored = set_adaptive(restored, workdir, adaptive)
+    restored = films.set_adaptive(restored, workdir, adaptive)
   section = restored.config['data']
   parts = choose_parts(workdir, section, data, protocol, fold)
   dataset = parts_lib.open_parts(
@@ -91,7 +91,15 @@ def evaluate(
   smooth = smooth or 'none'
   smooth_lib.check(smooth)
   found = predict_rows(restored, dataset, records, views=views)
-  found, smoothed = smooth_rows(found, restored, dataset, parts, smooth, split)
+  found, smoothed = films.smooth_rows(
+    found,
+    restored,
+    dataset,
+    parts,
+    smooth,
+    split,
+    lambda held: predict_rows(restored, dataset, held, views=1),
+  )
   found = make_rows(found, dataset, restored.labels.names, restored.tasks)
   directory = workdir / 'eval' / split
   keep_other_score(directory, about)
@@ -101,7 +109,7 @@ def evaluate(
     **about,
     'views': views,
     **smoothed,
-    **describe_rate(restored, dataset, records),
+    **films.describe_rate(restored, dataset, records),
     'checkpoint': restored.step,
     'chosen_by': describe_choice(restored.config, checkpoint),
     'warnings': [],
@@ -231,7 +239,7 @@ def predict_rows(
   devices = restored.mesh.size
   size = -(-section['batch_size'] // devices) * devices
   every = section.get('every', 1.0)
-  features = open_features(restored, dataset, records)
+  features = films.open_features(restored, dataset, records)
   if features is None:
     total = len(
       pipeline.list_looks(
@@ -267,116 +275,6 @@ def predict_rows(
       progress=bar.update,
       features=features,
     )
-
-
-def smooth_rows(
-  found: rows.RecordPredictions,
-  restored: restore.Restored,
-  dataset: Any,
-  parts: Sequence[parts_lib.Part],
-  smooth: str,
-  split: str,
-) -> tuple[rows.RecordPredictions, dict[str, Any]]:
-  """The rows smoothed, and what `metrics.json` says of it.
-
-  Raises:
-    AvemoError: nothing is labelled by frame, or nothing is held out to choose
-      a window on.
-  """
-  if smooth == 'none':
-    return found, {}
-  tasks = restored.tasks
-  if not (found.frame >= 0).any():
-    raise errors.AvemoError(
-      f'smooth={smooth}: these are clips, and films are smoothed'
-    )
-  about = {'ways': dict.fromkeys(tasks, smooth)}
-  if smooth == smooth_lib.CHOSEN:
-    held = parts_lib.find_split(dataset, parts, 'val')
-    tested = parts_lib.find_split(dataset, parts, 'test')
-    if not len(held) or np.isin(held, tested).any() or split == 'val':
-      raise errors.AvemoError(
-        f'smooth={smooth}: no films of the training set are held out to choose '
-        'on; name a window, such as mean:1'
-      )
-    other = predict_rows(restored, dataset, held, views=1)
-    ways, scored = smooth_lib.choose(
-      other, find_times(restored, dataset, other), dataset, tasks
-    )
-    about = {'ways': ways, 'chosen_on': 'val', 'scores': scored}
-  before = scores.measure(found, tasks)
-  names = [name for task in tasks for name in scores.NAMES[task]]
-  about['unsmoothed'] = {
-    name: None if np.isnan(before[name]) else before[name] for name in names
-  }
-  times = find_times(restored, dataset, found)
-  found = smooth_lib.apply(found, times, dataset, about['ways'])
-  return found, {'smoothing': about}
-
-
-def find_times(
-  restored: restore.Restored, dataset: Any, found: rows.RecordPredictions
-) -> np.ndarray:
-  films = open_features(restored, dataset, np.unique(found.record))
-  return smooth_lib.find_times(dataset, found, films)
-
-
-def open_features(
-  restored: restore.Restored, dataset: Any, records: np.ndarray
-) -> sequences.Films | None:
-  """What the towers of a run say of frames; None of a model without any."""
-  if not restored.towers:
-    return None
-  options = restored.config['features']
-  return films.cache_films(
-    options['cache'],
-    dataset,
-    records,
-    sources.open_again(restored.towers, options.get('towers') or {}),
-    length=options['frames'],
-    threshold=options.get('adaptive'),
-  )
-
-
-def set_adaptive(
-  restored: restore.Restored, workdir: pathlib.Path, threshold: float
-) -> restore.Restored:
-  """The model, to be read at an adaptive frame rate.
-
-  Raises:
-    AvemoError: it does not read features of frames, or the threshold is none.
-  """
-  if not restored.towers or 'video' not in {
-    one['modality'] for one in restored.towers
-  }:
-    raise errors.AvemoError(
-      f'{workdir}: --adaptive is for models over features of faces, frame by '
-      'frame (model.name=sequence)'
-    )
-  if not 0 <= threshold <= 1:
-    raise errors.AvemoError(
-      f'adaptive={threshold}: the difference of grey that counts, 0 to 1'
-    )
-  section = restored.config['features'] | {'adaptive': threshold}
-  config = restored.config | {'features': section}
-  return dataclasses.replace(restored, config=config)
-
-
-def describe_rate(
-  restored: restore.Restored, dataset: Any, records: np.ndarray
-) -> dict[str, Any]:
-  """How many of the frames a tower over faces was run on."""
-  films = open_features(restored, dataset, records)
-  if films is None or not films.looked_at:
-    return {}
-  looked_at, total = films.count_looked_at(records)
-  return {
-    'frame_rate': {
-      'adaptive': restored.config['features'].get('adaptive'),
-      'looked_at': looked_at,
-      'frames': total,
-    }
-  }
 
 
 def make_rows(

@@ -11,10 +11,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from avemo.audio import vggish
 from avemo.data.clips import SAMPLE_RATE
 from avemo.features import films, sources
 from avemo.features import towers as towers_lib
+from avemo.models import vggish
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,10 +11,9 @@ import jax
 import numpy as np
 
 from avemo import errors
-from avemo.audio import vggish
 from avemo.data import clips
 from avemo.data.clips import SAMPLE_RATE, ClipOptions
-from avemo.models import emotion, sections
+from avemo.models import emotion, sections, vggish
 from avemo.runtime import checkpoint as checkpoint_lib
 from avemo.runtime import mesh as mesh_lib
 from avemo.runtime import workdirs
@@ -254,7 +253,7 @@ def embed_speech(
     return _embed_waveform(tower, speech)
   if tower.kind == 'vggish':
     size = vggish.PATCH_SAMPLES
-    hop = hop or vggish.PATCH * vggish.HOP / SAMPLE_RATE
+    hop = hop or vggish.PATCH_HOP / SAMPLE_RATE
     count = max((len(speech) - size) / (hop * SAMPLE_RATE) + 1, 0)
   else:
     size = tower.options.num_samples

@@ -12,7 +12,12 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from avemo import errors
+from avemo.audio import vggish as front_end
 from avemo.models import cnn, layers, positions
+
+# Samples under a patch, and from one to the next.
+PATCH_SAMPLES = front_end.PATCH_SAMPLES
+PATCH_HOP = front_end.PATCH * front_end.HOP
 
 # Embeddings are clipped to this, on either side, before they become bytes.
 LIMIT = 2.0
