@@ -21,6 +21,7 @@ TOWERS = {
   'videomae': {'variant': 'tiny', **VIT},
   'spectrogram_vit': {'patch': (4, 4), 'stride': (4, 4), **VIT},
   'cnn': {'widths': (4, 4)},
+  'cnn3d': {'widths': (4, 4)},
   'efficientnet': {'variant': 'tiny'},
   'wav2vec2': {'variant': 'tiny', 'remat': False},
 }

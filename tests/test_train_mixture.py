@@ -172,7 +172,10 @@ def test_every_frame_is_scored_and_the_table_says_it_all(unbroken, tmp_path):
   dataset = small_mixture.make_dataset()
   # Three clips and, of two films, segments in any order.
   records = np.array([0, 22, 1, 20, 2, 21, 23])
-  found = evaluate.predict(restored, dataset, records, views=1)
+  found = evaluate.predict_rows(restored, dataset, records, views=1)
+  found = evaluate.make_rows(
+    found, dataset, restored.labels.names, restored.tasks
+  )
   assert len(found.clip_id) == 3 + 4 * 20
   films = np.array(found.corpus) == 'films'
   assert (found.frame[~films] == -1).all()
