@@ -17,7 +17,7 @@ from tensorflow_datasets.core import file_adapters
 from tensorflow_datasets.core import writer as tfds_writer
 from tensorflow_datasets.core.utils import shard_utils
 
-from avemo import errors
+from avemo import errors, words
 from avemo.corpora import clip as clips
 from datasets_tfds import build, records
 
@@ -195,7 +195,9 @@ def write(
     # Whatever it is on its worker, here it is text.
     told = ' '.join(str(error).split())
     if 'number of generated examples is 0' in told:
-      told = f'none of {len(found)} clips under {root} could be used'
+      told = (
+        f'none of {words.count(len(found), "clip")} under {root} could be used'
+      )
     raise errors.AvemoError(
       f'the pipeline failed: {told[:400]}; --debug shows all of it'
     ) from error

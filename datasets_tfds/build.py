@@ -14,7 +14,7 @@ import tqdm
 from array_record.python import array_record_module
 from tensorflow_datasets.core import example_serializer
 
-from avemo import corpora, errors
+from avemo import corpora, errors, words
 from avemo.corpora import clip as clips
 from avemo.corpora import given
 from avemo.data import schema
@@ -147,7 +147,7 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       yield clip.clip_id, outcome.records
     if not used:
       raise errors.AvemoError(
-        f'{root}: none of {len(jobs)} clips could be used; e.g. '
+        f'{root}: none of {words.count(len(jobs), "clip")} could be used; e.g. '
         f'{lines[0]["path"]}: {lines[0]["reason"]}'
       )
     write_lines(

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from avemo import words
 from avemo.corpora import clip as clips
 from avemo.data import schema
 from datasets_tfds import pictures, shipped, sounds
@@ -174,7 +175,8 @@ def add_given(
   notes = []
   if beyond:
     last = f'beyond the last, {count - 1}' if count else 'that are not there'
-    reason = f'{beyond} of its rows label frames {last}'
+    label = words.count(beyond, 'of its rows labels', 'of its rows label')
+    reason = f'{label} frames {last}'
     notes.append(clips.Quarantined(given.source, reason))
   if not count:
     return labels, notes

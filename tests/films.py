@@ -31,6 +31,7 @@ class Loaded:
   emotions: tuple[str, ...]
   step: int
   mesh: Any
+  untrained_units: tuple[str, ...] = ()
 
 
 @functools.cache

@@ -256,7 +256,7 @@ def test_trees_of_several_years(tmp_path):
   ]  # fmt: skip
   assert 'no header' in reasons['annotations/VA_Set/Training_Set/video3.txt']
   lists = [r for p, r, _ in unusable if p.endswith('expression_test_set.txt')]
-  assert any("1 lines name no clip, such as 'no name'" in r for r in lists)
+  assert any("1 line names no clip, such as 'no name'" in r for r in lists)
   assert any('sound of 8-30-1280x720' in reason for reason in lists)
   assert 'no annotation' in reasons['batch1/9.mp4']
   assert 'no annotation' in reasons['cropped_aligned/99']

@@ -201,7 +201,7 @@ def test_contradictions_are_told(tmp_path):
   }
   lists = 'Train & Test Set/single/no_caption'
   assert (
-    'differs in 1 clips, such as 00099' in (reasons[f'{lists}/set_2/train.txt'])
+    'differs in 1 clip, such as 00099' in (reasons[f'{lists}/set_2/train.txt'])
   )
   assert 'tested by an earlier fold' in reasons[f'{lists}/set_3/test.txt']
   assert 'empty' in reasons[f'{lists}/set_4/train.txt']

@@ -66,7 +66,7 @@ def test_what_a_pipeline_cannot_do_is_one_line(tmp_path):
     ('did you mean direct_num_workers', {
       'runner': 'FnApiRunner', 'runner_options': ['direct_num_worker=2'],
     }),
-    ('none of 1 clips', {'runner': 'FnApiRunner'}),
+    ('none of 1 clip', {'runner': 'FnApiRunner'}),
   ]  # fmt: skip
   for expected, options in cases:
     with pytest.raises(errors.AvemoError, match=expected) as caught:

@@ -41,7 +41,7 @@ def test_own_recordings_are_records_of_what_the_table_says(tiny_custom):
     for path, reason in read_reasons(report.directory)
     if path == 'tiny_custom.csv'
   )
-  assert '1 of its rows label frames beyond the last' in rows.pop(0)
+  assert '1 of its rows labels frames beyond the last' in rows.pop(0)
   assert [row.split(':')[0] for row in rows] == ['row 10', 'row 11', 'row 3']
   dataset = schema.open_dataset('custom_av', data_dir)
   assert dataset.corpus == 'custom'

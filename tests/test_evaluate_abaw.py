@@ -264,7 +264,7 @@ def test_multi_task_findings(tmp_path):
     'line 3: a value is outside',
     'line 4: an expression is not',
     'line 14: video0/00001.jpg stands twice',
-    '1 pictures missing, such as video2/00012.jpg',
+    '1 picture missing, such as video2/00012.jpg',
     'not annotated: 1, such as video9/00001.jpg',
   ):
     assert part in text, text

@@ -68,3 +68,10 @@ def test_probabilities_sum_to_one_again():
   np.testing.assert_array_equal(
     smoothing.smooth_probabilities(times, values, 'none', 0.0), values
   )
+
+
+def test_a_column_of_nothing_leaves_the_others_alone():
+  values = np.array([[0.0, np.nan], [1, np.nan], [np.nan, np.nan], [2, np.nan]])
+  found = smoothing.smooth(np.arange(4.0), values, 'mean', 2.0)
+  np.testing.assert_allclose(found[:, 0], [0.5, 0.5, np.nan, 2])
+  assert np.isnan(found[:, 1]).all()

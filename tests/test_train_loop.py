@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+import types
 
 import jax
 import numpy as np
@@ -346,3 +347,14 @@ def test_wrong_configs_are_refused_before_anything_is_left(
   with pytest.raises(errors.AvemoError, match=message):
     train(tmp_path / 'run', **sections)
   assert not (tmp_path / 'run' / 'config.json').exists()
+
+
+def test_action_units_without_a_label_are_told():
+  known = np.ones(12)
+  known[2] = 0
+  feed = types.SimpleNamespace(
+    tasks=('action_units',), count_units=lambda: (known, known)
+  )
+  assert about.find_untrained(feed) == ['au_4']
+  feed.tasks = ('emotion',)
+  assert about.find_untrained(feed) == []

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from avemo import words
 from avemo.corpora import clip
 
 # In the order of the labels 0 to 7; the last one came with the third challenge.
@@ -310,6 +311,7 @@ def read_list(
   fault = ''
   if wrong:
     fault = (
-      f'used in part: {len(wrong)} lines name no clip, such as {wrong[0]!r}'
+      f'used in part: {words.count(len(wrong), "line names", "lines name")} '
+      f'no clip, such as {wrong[0]!r}'
     )
   return list(dict.fromkeys(filter(None, known))), fault

@@ -9,7 +9,7 @@ import math
 import os
 import pathlib
 
-from avemo import errors
+from avemo import errors, words
 from avemo.corpora import clip, files, given, given_rows
 
 # Those of the labels, see `find_emotions`.
@@ -145,8 +145,8 @@ def _read(path, root, paths):
   )
   if not told:
     raise errors.AvemoError(
-      f'{path}: none of its {len(rows)} rows names a usable file under {root}; '
-      f'row {rows[0].number} names {rows[0].key!r}; paths are from that folder '
-      'on'
+      f'{path}: none of its {words.count(len(rows), "row")} names a usable '
+      f'file under {root}; row {rows[0].number} names {rows[0].key!r}; '
+      'paths are from that folder on'
     )
   return told, notes

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from avemo import errors
+from avemo import errors, words
 from avemo.corpora import clip, files, given_rows
 
 COLUMNS = ('frame', 'emotion', 'valence', 'arousal', 'split')
@@ -84,9 +84,9 @@ def add(
   said = collect(path, rows, resolve, 'no clip here has this id', faults)
   if not said:
     raise errors.AvemoError(
-      f'{path}: none of its {len(rows)} rows names a clip that is here; row '
-      f'{rows[0].number} names {rows[0].key!r}, the first clip is '
-      f'{min(known)!r}'
+      f'{path}: none of its {words.count(len(rows), "row")} names a clip '
+      f'that is here; row {rows[0].number} names {rows[0].key!r}, the '
+      f'first clip is {min(known)!r}'
     )
   return [join(c, said.get(c.clip_id), path.name) for c in clips], faults
 

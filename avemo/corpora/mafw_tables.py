@@ -8,6 +8,7 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from avemo import words
 from avemo.corpora import clip, files, sheets
 
 # In the order of the labels 1 to 11.
@@ -128,7 +129,8 @@ def _try(read_table, path, unusable):
     unusable.append(clip.Quarantined(str(path), f'unreadable table: {reason}'))
     return None
   if num_wrong:
-    reason = f'used in part: {num_wrong} rows are of no use'
+    rows = words.count(num_wrong, 'row is', 'rows are')
+    reason = f'used in part: {rows} of no use'
     unusable.append(clip.Quarantined(str(path), reason))
   return entries
 
@@ -362,7 +364,8 @@ def _compare_training(labels, lists, unusable):
     different = expected ^ {entry.clip_id for entry in entries}
     if different:
       reason = (
-        f'differs in {len(different)} clips, such as {min(different)}, from '
+        f'differs in {words.count(len(different), "clip")}, such as '
+        f'{min(different)}, from '
         'what the other folds test; the protocol trains on the latter'
       )
       unusable.append(clip.Quarantined(str(path), reason))

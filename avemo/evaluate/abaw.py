@@ -242,7 +242,8 @@ def match_pictures(
   extra = [picture for picture in places if picture not in wanted]
   missing = [picture for picture in wanted if picture not in places]
   if missing:
-    problems.append(f'{len(missing)} pictures missing, such as {missing[0]}')
+    many = words.count(len(missing), 'picture')
+    problems.append(f'{many} missing, such as {missing[0]}')
   values = np.full(truth.values.shape, np.nan)
   for row, picture in enumerate(truth.pictures):
     if picture in places:

@@ -37,6 +37,7 @@ class Restored:
     parts: of a mixture, what `labels.json` says of each; else empty.
     derived: by task, the table by which training labels were derived.
     towers: what a model over features of frames reads.
+    untrained_units: action units that no training clip has a label of.
   """
 
   config: dict[str, Any]
@@ -52,6 +53,7 @@ class Restored:
   parts: tuple[dict[str, Any], ...] = ()
   derived: dict[str, str] = dataclasses.field(default_factory=dict)
   towers: tuple[dict[str, Any], ...] = ()
+  untrained_units: tuple[str, ...] = ()
 
   @property
   def tasks(self) -> tuple[str, ...]:
@@ -122,6 +124,7 @@ def restore(
     parts=tuple(about.get('parts', ())),
     derived=dict(about.get('derived', {})),
     towers=towers,
+    untrained_units=tuple(about.get('untrained_units', ())),
   )
 
 
@@ -256,6 +259,7 @@ def describe_inputs(
   *,
   derive: str | None = None,
   towers: Sequence[Mapping[str, Any]] = (),
+  untrained_units: Sequence[str] = (),
 ) -> dict[str, Any]:
   """What `labels.json` says: label space and preprocessing.
 
@@ -266,6 +270,7 @@ def describe_inputs(
     derive: table by which valence and arousal were derived, if any.
     towers: what a model over features of frames reads, see
       `features.sources.describe`.
+    untrained_units: action units without any label in training.
   """
   parts = mixture.zip_parts(dataset)
   about = {
@@ -287,6 +292,8 @@ def describe_inputs(
     ]
   if towers:
     about['towers'] = list(towers)
+  if untrained_units:
+    about['untrained_units'] = list(untrained_units)
   if derive:
     about['derived'] = {'valence_arousal': derive}
   return labels.to_json() | about

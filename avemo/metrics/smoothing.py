@@ -47,7 +47,7 @@ def smooth(
   Args:
     times: [N], seconds, rising.
     values: [N, K]. A row with a NaN is unknown: it stays so, and counts for
-      no other row.
+      no other row. A column of nothing but NaN says nothing of its rows.
     kind: of `KINDS`.
     seconds: neighbours are at most half of this away.
 
@@ -59,14 +59,17 @@ def smooth(
   if kind == 'none':
     return values
   take = {'mean': np.mean, 'median': np.median}[kind]
-  known = np.flatnonzero(~np.isnan(values).any(axis=1))
+  is_unknown = np.isnan(values)
+  columns = np.flatnonzero(~is_unknown.all(axis=0))
+  known = np.flatnonzero(~is_unknown[:, columns].any(axis=1))
   # Times are multiples of a step: their differences carry rounding errors.
   reach = seconds / 2 + 1e-6
   first = np.searchsorted(times[known], times[known] - reach)
   last = np.searchsorted(times[known], times[known] + reach, side='right')
   smoothed = values.copy()
   for place, low, high in zip(known, first, last, strict=True):
-    smoothed[place] = take(values[known[low:high]], axis=0)
+    near = values[known[low:high]]
+    smoothed[place, columns] = take(near[:, columns], axis=0)
   return smoothed
 
 

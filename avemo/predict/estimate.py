@@ -32,6 +32,7 @@ class Loaded(Protocol):
     options: how a record becomes a clip.
     step: of the checkpoint.
     mesh: over the devices, to split batches.
+    untrained_units: action units of which nothing was learned.
   """
 
   model: Any
@@ -42,6 +43,7 @@ class Loaded(Protocol):
   options: ClipOptions
   step: int
   mesh: jax.sharding.Mesh
+  untrained_units: Sequence[str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Estimate:
       model without emotions C is 0.
     valence_arousal: float64 [2], NaN where unknown.
     action_units: float64 [K], probabilities; NaN where there was nothing to
-      go by; of a model without them K is 0.
+      go by, and of units never trained; of a model without them K is 0.
   """
 
   time: float
@@ -99,6 +101,8 @@ class Estimator:
       'valence_arousal': 2,
       'action_units': len(labels.UNITS) * (labels.ACTION_UNITS in heads),
     }
+    units = np.array(labels.VALUES[labels.ACTION_UNITS])
+    self._untrained = np.isin(units, list(loaded.untrained_units))
     self.classes = tuple(loaded.labels.names[place] for place in kept)
     self._mesh = loaded.mesh
     self._batch_size = -(-BATCH_SIZE // self._mesh.size) * self._mesh.size
@@ -143,7 +147,9 @@ class Estimator:
         name: np.full(size, np.nan) for name, size in self._sizes.items()
       }
       if given:
-        values |= {k: np.float64(v[row]) for k, v in outputs.items()}
+        values |= {k: np.array(v[row], np.float64) for k, v in outputs.items()}
+        if 'action_units' in outputs:
+          values['action_units'][self._untrained] = np.nan
       yield Estimate(*window[:4], **values)
 
 

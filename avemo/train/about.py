@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 import avemo
-from avemo.data import mixture
+from avemo.data import labels, mixture
 from avemo.evaluate import page, restore
 from avemo.train import feed as feed_lib
 from avemo.train import run as run_lib
@@ -74,10 +74,20 @@ def write(
       feed.options,
       derive=feed.derive,
       towers=feed.towers,
+      untrained_units=find_untrained(feed),
     ),
   }
   for name, content in files.items():
     page.write_text(workdir / name, json.dumps(content, indent=1) + '\n')
+
+
+def find_untrained(feed: feed_lib.Feed) -> list[str]:
+  """The action units that a head has and no training clip a label of."""
+  if labels.ACTION_UNITS not in feed.tasks:
+    return []
+  known, _ = feed.count_units()
+  names = labels.VALUES[labels.ACTION_UNITS]
+  return [name for name, n in zip(names, known, strict=True) if not n]
 
 
 def describe_environment(mesh: jax.sharding.Mesh) -> dict[str, Any]:
