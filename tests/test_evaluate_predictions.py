@@ -21,10 +21,10 @@ class Model:
   def apply(self, variables, batch, train):
     assert not train
     x = batch['speech'][:, :4].astype(jnp.float32) / 1000
-    return {'emotion': x * variables['scale'] * jnp.arange(1.0, 5.0)}
+    return {'emotion': x * variables['params']['scale'] * jnp.arange(1.0, 5.0)}
 
 
-VARIABLES = {'scale': jnp.float32(1.5)}
+VARIABLES = {'params': {'scale': jnp.float32(1.5)}}
 
 
 def make(count):

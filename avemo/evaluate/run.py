@@ -213,7 +213,8 @@ def find_part(
     part.key: part.name
     for part in (parts_lib.read(section) if section.get('mixture') else ())
   }
-  if len(parts) == 1 and known.get(parts[0].key) == parts[0].name:
+  alone = len(parts) == 1 < len(known)
+  if alone and known.get(parts[0].key) == parts[0].name:
     return parts[0].key
   return ''
 
