@@ -6,7 +6,6 @@ import sys
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from avemo.data.clips import ClipOptions
 from avemo.evaluate import cost as model_cost
