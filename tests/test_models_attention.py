@@ -186,8 +186,10 @@ def test_module_attends_to_others_alike_in_every_implementation(num_valid):
 
     return jax.jit(jax.value_and_grad(loss, (0, 1, 2)))(params, x, context)
 
-  jax.tree.map(
-    lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5),
-    compute('blocks'),
-    compute('xla'),
-  )
+  # Sums in another order differ by roundings of the largest number.
+  for found, expected in zip(
+    jax.tree.leaves(compute('blocks')),
+    jax.tree.leaves(compute('xla')),
+    strict=True,
+  ):
+    assert abs(found - expected).max() <= 5e-6 * abs(expected).max()
