@@ -28,7 +28,9 @@ def find_gradient(remat, implementation):
   return jax.device_get(gradient(variables, tokens)), size
 
 
-@pytest.mark.parametrize('implementation', ['xla', 'blocks'])
+@pytest.mark.parametrize(
+  'implementation', [pytest.param('xla', marks=pytest.mark.slow), 'blocks']
+)
 def test_each_word_keeps_less_and_gives_the_same_gradient(implementation):
   found = {
     word: find_gradient(word, implementation)

@@ -77,6 +77,7 @@ def train(dtype, steps=5):
   return jax.device_get(state), history
 
 
+@pytest.mark.slow
 def test_bfloat16_learns_as_float32_does_and_keeps_float32():
   state, history = train('bfloat16')
   _, expected = train('float32')

@@ -51,6 +51,7 @@ def fslf(tmp_path_factory, tiny_crema_d_dataset):
   return workdir
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   'form', ['strategy=audio,probe', 'strategy=bottleneck']
 )

@@ -231,7 +231,9 @@ def make_feed_maker(
   """From a config to its feed, on the devices that the config names."""
 
   def make(config):
-    (options,) = settings.split('mesh', config.get('mesh', {}), mesh_lib.AXES)
+    options, _ = settings.split(
+      'mesh', config.get('mesh', {}), mesh_lib.AXES, mesh_lib.place_params
+    )
     return make_feed(config, mesh_lib.make_mesh(**options), dataset)
 
   return make
