@@ -13,9 +13,9 @@ import pytest
 import small_grid
 import small_run
 
-from avemo import cli
+from avemo import cli, errors
 from avemo.evaluate import table
-from avemo.experiment import collect
+from avemo.experiment import collect, systems, trial
 
 # The second fails when its model is made.
 GRID = "[{'seed': 0}, {'seed': 0, 'model.audio.name': 'vggis'}]"
@@ -139,7 +139,7 @@ def write_run(folder, seed, right, val, speakers=12, overrides=None):
     label=[names[n] for n in truth],
     probabilities=np.eye(3)[said],
   )
-  table.write(folder / 'eval/test/predictions.csv', found)
+  path = table.write(folder / 'eval/test/predictions.csv', found)
   uar = float(np.mean([(said == truth)[truth == c].mean() for c in range(3)]))
   config = {'seed': seed, 'steps': 5}
   noisy = {'snr': 5.0, 'noise': 'white', 'uar': uar / 2}
@@ -149,11 +149,23 @@ def write_run(folder, seed, right, val, speakers=12, overrides=None):
     'best': val,
     'scores': {'test': {'uar': uar, 'war': uar, 'num_examples': size}},
     'conditions': {'snr-5db': noisy},
+    'tables': {'test': {'folder': 'test', 'sha256': trial.hash_file(path)}},
     'cost': {'training_seconds': 10.0 + seed, 'parameters': 7, 'gmacs': 0.5},
   }
   (folder / 'result.json').write_text(json.dumps(result))
   (folder / 'eval/test/metrics.json').write_text('{"cost": {}}')
   return {'overrides': (overrides or {}) | {'seed': seed}, 'config': config}
+
+
+def test_a_table_of_a_later_evaluation_is_refused(made):
+  folder = made / 'fusion.kind=a_seed=0'
+  write_run(folder.parent / 'other', 3, 0.9, 0.9)
+  path = folder / 'eval/test/predictions.csv'
+  path.write_bytes(
+    (folder.parent / 'other/eval/test/predictions.csv').read_bytes()
+  )
+  with pytest.raises(errors.AvemoError, match='not what the trial has scored'):
+    systems.read_trial(folder)
 
 
 @pytest.fixture

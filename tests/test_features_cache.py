@@ -14,7 +14,7 @@ from avemo import errors
 from avemo.data import labels, pipeline, targets
 from avemo.data.clips import ClipOptions
 from avemo.evaluate import predictions, restore
-from avemo.features import cache, shards, towers
+from avemo.features import cache, keys, shards, towers
 from avemo.runtime import mesh as mesh_lib
 from avemo.train import loop
 
@@ -194,6 +194,23 @@ def test_nothing_of_before_is_given(
   np.testing.assert_allclose(found[name][there], wanted[there], atol=1e-5)
   assert np.abs(found[name] - first).max() > 1e-4
   assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_every_option_of_a_clip_is_in_the_key_of_frames():
+  chosen = keys.choose_options('video', OPTIONS)
+  fields = {field.name for field in dataclasses.fields(OPTIONS)}
+  assert chosen.keys() == fields - {'seconds', 'use'}
+
+
+def test_a_tower_reads_pictures_as_its_run_measured_them(dataset):
+  (video,) = make_towers('video')
+  section = MODEL | {'pictures': {'mean': (0.1, 0.2, 0.3)}}
+  model = towers.make_model(section, 'video')
+  assert model.pictures['mean'] == (0.1, 0.2, 0.3)
+  measured = dataclasses.replace(video, model=model)
+  assert keys.describe(dataset, video, OPTIONS) != keys.describe(
+    dataset, measured, OPTIONS
+  )
 
 
 def test_records_that_look_different_are_other_data(

@@ -124,6 +124,7 @@ def evaluate(
   table.write(directory / 'predictions.csv', found)
   metrics = summary.score(found) | {
     'split': split,
+    'folder': name,
     **about,
     'views': views,
     **smoothed,

@@ -36,8 +36,8 @@ def cross_validate(
       here.
     protocol: its name.
     workdir: gets a workdir a fold, `summary.json` and `report.html`.
-    seeds: one training each; those of an earlier call, or else the config's
-      own, when None.
+    seeds: one training each; the summary holds those of earlier calls too.
+      Those alone, or else the config's own, when None.
     fold: published number of the one to run; the summary follows once all
       are there.
     watch: also find the checkpoints that would be chosen on test clips.
@@ -90,18 +90,23 @@ def cross_validate(
     pooling.Part(
       number, seed, workdir / name_part(number, seed, note['first_seed'])
     )
-    for seed in seeds
+    for seed in note['seeds']
     for number in numbers
   ]
   run_parts(
-    [part for part in plan if fold in (None, part.fold)],
+    [part for part in plan if part.seed in seeds and fold in (None, part.fold)],
     config,
     key,
     watch=watch and not about.test_is_validation,
     conditions=conditions,
   )
   missing = [
-    part for part in plan if not (part.folder / trial.RESULT_FILE).is_file()
+    part
+    for part in plan
+    if trial.read_result(
+      part.folder, set_fold(config, key, part.fold) | {'seed': part.seed}
+    )
+    is None
   ]
   if missing:
     names = ', '.join(part.folder.name for part in missing)
@@ -109,7 +114,7 @@ def cross_validate(
     return None
   with folders.lock(workdir):
     summary = describe_run(about, made, flaws, sha256, config, key)
-    summary |= {'seeds': seeds} | pooling.summarize(plan, about)
+    summary |= {'seeds': note['seeds']} | pooling.summarize(plan, about)
     folders.write(workdir, 'summary.json', summary)
     crossval_report.write(workdir, summary)
   print(crossval_report.summarize(summary))

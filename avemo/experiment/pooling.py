@@ -42,7 +42,8 @@ def summarize(plan: Sequence[Part], about: Any) -> dict[str, Any]:
   results = [restore.read_json(p.folder / trial.RESULT_FILE) for p in plan]
   rows, clean, best = [], [], []
   for part, result in zip(plan, results, strict=True):
-    clean.append(table.read(part.folder / 'eval/test/predictions.csv'))
+    scored = trial.find_scored(part.folder, result)
+    clean.append(table.read(scored / 'predictions.csv'))
     row = {'fold': part.fold, 'seed': part.seed, **result['scores']['test']}
     row |= {'checkpoint': result['best_step'] or result['step']}
     if result['metric']:
@@ -157,7 +158,10 @@ def pool_conditions(
   for name, about in results[0].get('conditions', {}).items():
     if any(name not in result.get('conditions', {}) for result in results):
       continue
-    folders = [part.folder / f'eval/test-{name}' for part in plan]
+    folders = [
+      trial.find_scored(part.folder, result, name)
+      for part, result in zip(plan, results, strict=True)
+    ]
     tables = [table.read(folder / 'predictions.csv') for folder in folders]
     metrics = summary.score_rows(table.join(tables))
     row = {'condition': name, **trial.pick_scores(metrics)}
@@ -184,8 +188,9 @@ def add_costs(
     if name in costs[0]:
       found[name] = costs[0][name]
   inference = []
-  for part in plan:
-    metrics = restore.read_json(part.folder / 'eval/test/metrics.json')
+  for part, result in zip(plan, results, strict=True):
+    scored = trial.find_scored(part.folder, result)
+    metrics = restore.read_json(scored / 'metrics.json')
     inference.append((metrics.get('cost') or {}).get('inference_seconds'))
   known = [value for value in inference if value is not None]
   if known:

@@ -124,7 +124,8 @@ def read_trial(folder: pathlib.Path) -> Run:
   is_scored = 'test' in result['scores']
   metrics = {}
   if is_scored:
-    metrics = restore.read_json(folder / 'eval/test/metrics.json')
+    scored = trial.find_scored(folder, result)
+    metrics = restore.read_json(scored / 'metrics.json')
   chosen = result['metric'] and result['best'] is not None
   return Run(
     folder.name,
@@ -133,7 +134,7 @@ def read_trial(folder: pathlib.Path) -> Run:
     (result['metric'], result['best']) if chosen else None,
     result.get('conditions', {}),
     (result.get('cost') or {}) | (metrics.get('cost') or {}),
-    (folder / 'eval/test/predictions.csv',) if is_scored else (),
+    (scored / 'predictions.csv',) if is_scored else (),
   )
 
 
@@ -191,10 +192,15 @@ def read_cross_validation(folder: pathlib.Path) -> System:
         chosen,
         {row['condition']: row for row in conditions},
         cost,
-        tuple(place / 'eval/test/predictions.csv' for place in places),
+        tuple(find_predictions(place) for place in places),
       )
     )
   return found
+
+
+def find_predictions(folder: pathlib.Path) -> pathlib.Path:
+  result = folders.read(folder / trial.RESULT_FILE)
+  return trial.find_scored(folder, result) / 'predictions.csv'
 
 
 def mean_and_sd(values: Sequence[float]) -> tuple[float | None, float | None]:

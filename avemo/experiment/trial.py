@@ -1,5 +1,6 @@
 """One training and its scores: what cross-validation and grids repeat."""
 
+import hashlib
 import json
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -72,6 +73,11 @@ def run_trial(
       continue
     metrics = run.evaluate(workdir, split=split, data=data, condition=condition)
     scores = pick_scores(metrics)
+    name = condition.name if condition else split
+    result.setdefault('tables', {})[name] = {
+      'folder': metrics['folder'],
+      'sha256': hash_file(find_table(workdir, metrics['folder'])),
+    }
     if condition:
       result['conditions'][condition.name] = condition.describe() | scores
     else:
@@ -87,6 +93,8 @@ def fits(
 ) -> bool:
   """Whether a condition means anything to a config's model; says why not."""
   try:
+    if restore.find_model(config['model']) is models.MODELS['sequence']:
+      raise errors.AvemoError('what the model reads is cached as it is')
     condition.check(tuple(config['model'].get('use') or MODALITIES))
   except errors.AvemoError as error:
     print(f'{condition.name}: left out, {error}')
@@ -106,6 +114,33 @@ def read_result(
   if old.get('steps') != config['steps']:
     return None
   return None if settings.find_differences(old, config) else result
+
+
+def find_scored(
+  workdir: pathlib.Path, result: Mapping[str, Any], name: str = 'test'
+) -> pathlib.Path:
+  """The folder of what a trial has scored: a split, or a condition.
+
+  Raises:
+    AvemoError: something else was scored into it since.
+  """
+  about = result['tables'][name]
+  table = find_table(workdir, about['folder'])
+  if not table.is_file() or hash_file(table) != about['sha256']:
+    raise errors.AvemoError(
+      f'{table}: is not what the trial has scored, but of a later evaluation; '
+      f'remove {workdir / RESULT_FILE} and run the same command again'
+    )
+  return table.parent
+
+
+def find_table(workdir: pathlib.Path, folder: str) -> pathlib.Path:
+  return workdir / 'eval' / folder / 'predictions.csv'
+
+
+def hash_file(path: pathlib.Path) -> str:
+  with open(path, 'rb') as file:
+    return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
 def pick_scores(metrics: Mapping[str, Any]) -> dict[str, Any]:

@@ -40,6 +40,7 @@ def describe(
     # As text, with all attributes and their defaults.
     'tower': repr(getattr(tower.model, tower.modality)),
     'front_end': dict(tower.model.features),
+    'pictures': dict(tower.model.pictures),
     'clip': choose_options(tower.modality, options),
     'code': hash_code(),
     'packages': {name: importlib.metadata.version(name) for name in _PACKAGES},
@@ -50,13 +51,15 @@ def describe(
 def choose_options(modality: str, options: ClipOptions) -> dict[str, Any]:
   """The options of a clip that change what a modality's tower reads."""
   chosen = dataclasses.asdict(options)
-  kept = ['frames', 'sampling', 'stride', 'size', 'margin']
-  if modality == 'audio':
-    kept = ['seconds', 'sampling']
-    if options.sampling == 'dense' and 'video' in options.use:
-      # Speech then goes with the frames that are chosen.
-      kept += ['frames', 'stride', 'margin', 'use']
-  return {name: chosen[name] for name in kept}
+  if modality == 'video':
+    left_out = {'seconds', 'use'}
+  elif options.sampling == 'uniform' or 'video' not in options.use:
+    # Speech is then the same whichever frames are chosen.
+    left_out = chosen.keys() - {'seconds', 'sampling'}
+  else:
+    left_out = {'size', 'squeeze'}
+  # An option that is new changes the key until it is known not to matter.
+  return {k: v for k, v in chosen.items() if k not in left_out}
 
 
 def identify_data(dataset: Any) -> dict[str, Any]:

@@ -145,6 +145,7 @@ def make_model(section: Mapping[str, Any], modality: str) -> Any:
     **{modality: dict(section.get(modality, {}))},
     # Only some towers over sound have a spectrogram to set.
     features=section.get('features', {}) if modality == 'audio' else {},
+    pictures=section.get('pictures', {}) if modality == 'video' else {},
     dtype=section.get('dtype', 'float32'),
   )
 

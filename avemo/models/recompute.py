@@ -6,7 +6,8 @@ Words of a field `remat`, from the fastest to the one that needs least memory:
   dots   a block keeps the products with its weights and the attention, and
          makes norms and activations anew
   block  a block keeps its input alone
-  auto   the first of these that fits the device's memory
+  auto   the first of these that fits the device's memory; of several processes
+         'block', which all of them can
 """
 
 import os
@@ -23,8 +24,8 @@ from avemo.models import attention
 
 WORDS = ('auto', 'none', 'dots', 'block')
 
-# Numbers that a block keeps, by token and unit of width. Read from compiled
-# steps, see benchmarks/results/videomae.json; attention by blocks.
+# Numbers that a block keeps, by token and unit of width, with attention by
+# blocks; read from compiled steps.
 KEPT = types.MappingProxyType({'none': 24, 'dots': 14})
 
 # Of a device's memory: the rest is for parameters, their optimiser and input.
@@ -49,7 +50,9 @@ def wrap(
   if word not in WORDS:
     raise errors.AvemoError(f'remat={remat!r}: use one of {", ".join(WORDS)}')
   if word == 'auto':
-    word = choose(x.shape, depth, x.dtype)
+    # Hosts may differ in memory, and must not in their programs.
+    alone = jax.process_count() == 1
+    word = choose(x.shape, depth, x.dtype) if alone else 'block'
   if word == 'none':
     return block
   policy = None

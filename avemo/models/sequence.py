@@ -96,9 +96,12 @@ class Sequence(nn.Module):
       total += jnp.where(known, x, missing.astype(dtype))
     x = self._read(total, batch['num_frames'], train)
     rows = x.reshape(-1, self.width)
+    # Padding stays out of batch statistics.
+    counts = jnp.arange(x.shape[1]) < batch['num_frames'][:, None]
+    counts = counts.reshape(-1)
     outputs = heads.Heads(
       self.num_classes, self.heads, self.dropout, **self.head, name='head'
-    )({'joint': rows}, train=train)
+    )({'joint': rows}, {'joint': counts}, train=train)
     return outputs['joint']
 
   def _read(

@@ -13,6 +13,7 @@ from avemo.data.clips import ClipOptions
 from avemo.evaluate import restore
 from avemo.features import cache, films, sources
 from avemo.features import towers as towers_lib
+from avemo.models import emotion
 from avemo.train import feed as feed_lib
 from avemo.train import settings
 from avemo.train.state import TrainState
@@ -129,9 +130,7 @@ def check(
     feed: of the run.
   """
   place = 'config: features.cache'
-  if models.has_own_loss(restore.find_model(config['model'])) or not hasattr(
-    model, 'embed'
-  ):
+  if not isinstance(model, emotion.Emotion):
     raise errors.AvemoError(
       f'{place}: {config["model"]["name"]} has no towers of its own to cache'
     )
@@ -146,7 +145,7 @@ def check(
       f'with it; freeze it by --config.optim.freeze="(\'{trained[0]}/.*\',)" '
       'or leave the cache out'
     )
-  if len(feed.options.use) > 1 and model.fusion is not None:
+  if model.fusion is not None:
     raise errors.AvemoError(
       f'{place}: towers that are joined before their end have no features of '
       'their own; use model.fusion.kind=late'

@@ -38,7 +38,7 @@ def add_arguments(verb) -> None:
     "Aff-Wild2's folds are such lists",
   )
   verb.add_argument(
-    '--clips', action='store_true', help='name the clips of each fold as well'
+    '--brief', action='store_true', help='leave out the clips of each fold'
   )
   verb.add_argument(
     '--json', action='store_true', help='print the folds for a program'
@@ -73,7 +73,7 @@ def run(args) -> None:
     rows = protocols.rows_of_corpus(corpus)
   try:
     text = protocols.describe(
-      args.name, rows, as_json=args.json, with_clips=args.clips
+      args.name, rows, as_json=args.json, with_clips=not args.brief
     )
   except errors.AvemoError as error:
     raise errors.AvemoError(f'{source}{error}') from error
