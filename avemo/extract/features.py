@@ -122,7 +122,7 @@ def open_weights(
   tower = towers.load(path, checkpoint=checkpoint)
   if tower.modality == 'audio':
     return functools.partial(embed_sound, tower=tower, every=every)
-  if not hasattr(tower.model.video, 'tubelet'):
+  if towers.reads_single_frames(tower):
     return functools.partial(embed_frames, tower=tower)
   return functools.partial(
     embed_windows,

@@ -191,6 +191,12 @@ def hash_weights(tree: Any) -> str:
 # ----------------------------------------------------------------- embedding
 
 
+def reads_single_frames(tower: Tower) -> bool:
+  """Whether a video tower's tokens are of one frame each."""
+  video = tower.model.video
+  return not hasattr(video, 'tubelet') and getattr(video, 'span', 1) == 1
+
+
 def embed_clips(tower: Tower, batch: Mapping[str, np.ndarray]) -> np.ndarray:
   """One embedding a clip, float32 [B, D].
 
@@ -216,7 +222,7 @@ def embed_frames(tower: Tower, frames: np.ndarray) -> np.ndarray:
   """
   if tower.modality != 'video':
     raise errors.AvemoError(f'{tower.path}: is a tower over sound, not frames')
-  if hasattr(tower.model.video, 'tubelet'):
+  if not reads_single_frames(tower):
     raise errors.AvemoError(
       f'{tower.path}: the tower reads several frames at once and embeds whole '
       'clips alone; use one over single frames, such as efficientnet'

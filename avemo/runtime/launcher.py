@@ -19,11 +19,21 @@ from avemo.runtime import cluster, preemption
 LAUNCHER = 'AVEMO_LAUNCHER'
 
 
+# Seconds in which a process that has ended is heard out.
+LAST_WORDS = 5.0
+
+
 class Process(NamedTuple):
   """A process that was started, and the file of what it says."""
 
   popen: subprocess.Popen
   log: pathlib.Path
+  copier: threading.Thread | None = None
+
+  def hear_out(self) -> None:
+    """Waits until its last words are in the log."""
+    if self.copier:
+      self.copier.join(timeout=LAST_WORDS)
 
 
 def launch(
@@ -101,7 +111,9 @@ def start(
     )
   if shown:
     copy = lambda: copy_lines(popen.stdout, log)
-    threading.Thread(target=copy, daemon=True).start()
+    copier = threading.Thread(target=copy, daemon=True)
+    copier.start()
+    return Process(popen, log, copier)
   return Process(popen, log)
 
 
@@ -130,6 +142,7 @@ def watch(
     except queue.Empty:
       continue
     status = processes[number].popen.returncode
+    processes[number].hear_out()
     if told and status == -signal.SIGTERM:
       # Asked to stop before it trained: there is nothing to save.
       return preemption.EXIT_STATUS

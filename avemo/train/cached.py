@@ -104,9 +104,16 @@ def describe_window(
   """A window as a clip, as new films are read: frames spread over its time."""
   use = sources.list_modalities(towers)
   own = {}
-  for tower in towers.values():
-    if tower.modality == 'video':
-      own = {'size': tower.options.size, 'margin': tower.options.margin}
+  for name, tower in towers.items():
+    if tower.modality != 'video':
+      continue
+    cut = {k: getattr(tower.options, k) for k in ('size', 'margin', 'squeeze')}
+    if own and cut != own:
+      raise errors.AvemoError(
+        f'features.towers.{name}: sees faces by {cut}, and another tower by '
+        f'{own}; new films are cut in one way: use towers that agree'
+      )
+    own = cut
   return ClipOptions(
     frames=features.length,
     seconds=round(features.length * features.find_step(), 4),
