@@ -2,7 +2,8 @@ r"""MFCC by a 2-D CNN and faces by a 3-D CNN, joined by their features: RAVDESS.
 
 Sound is 40 cepstral coefficients by 44 times, a film 20 frames of 112 x 112
 pixels; pitch, speed and noise vary in the step. Adam, a rate that falls on a
-plateau, early stopping and the best checkpoint.
+plateau, early stopping and the best checkpoint. 3,589,064 parameters, 98,024
+of the sound branch alone.
 
 What is new: times and frames are spread over the whole clip, where a second
 was cut off or padded before; folds have no actor twice; coefficients are
@@ -82,7 +83,7 @@ def get_config(arg: str = ''):
   }
   if 'video' in config.model.use:
     config.augment.flip = {}
-  config.steps = 200 if tiny else 4_000
+  config.steps = 160 if tiny else 4_000
   # Adam: no weight decay.
   config.optim.update(
     lr=2e-3 if tiny else 1e-3,

@@ -48,6 +48,42 @@ CLIP_KEYS = (
 )  # fmt: skip
 
 
+# Parameters that a config's docstring states, by its form and classes.
+COUNTS = {
+  ('mfcc_cnn_ravdess', '', 8): 3_589_064,
+  ('mfcc_cnn_ravdess', 'system=audio', 8): 98_024,
+  ('cnn_fusion_msp_improv', '', 4): 767_572,
+}
+
+
+@pytest.mark.parametrize('name, form, classes', COUNTS)
+def test_config_has_the_parameters_that_it_states(name, form, classes):
+  path = ROOT / f'configs/{name}.py'
+  shapes = make_shapes(
+    configs.load([f'--config={path}:{form}']).to_dict(), classes
+  )
+  count = sum(leaf.size for leaf in jax.tree.leaves(shapes['params']))
+  assert count == COUNTS[name, form, classes]
+  assert f'{count:,}' in path.read_text()
+
+
+def make_shapes(config, classes):
+  """The variables of a config's model, as shapes."""
+  data = config['data']
+  options = ClipOptions(
+    use=tuple(config['model']['use']),
+    **{k: data[k] for k in CLIP_KEYS},
+  )
+  # Their widths are known once they are opened.
+  towers = config['features']['towers']
+  if towers:
+    config['model']['inputs'] = [[name, 8] for name in towers]
+  model = restore.make_model(
+    config['model'], num_classes=classes, augment=config['augment']
+  )
+  return jax.eval_shape(restore.make_init(model, options), jax.random.key(0))
+
+
 def list_configs():
   paths = sorted((ROOT / 'configs').glob('*.py'))
   return [p for p in paths if p.stem not in ('common', '__init__')]
@@ -61,19 +97,7 @@ def list_configs():
 def test_config_makes_its_model(path, form):
   config = configs.load([f'--config={path}:{form}']).to_dict()
   run.check_sections(config)
-  data = config['data']
-  options = ClipOptions(
-    use=tuple(config['model']['use']),
-    **{k: data[k] for k in CLIP_KEYS},
-  )
-  # Their widths are known once they are opened.
-  towers = config['features']['towers']
-  if towers:
-    config['model']['inputs'] = [[name, 8] for name in towers]
-  model = restore.make_model(
-    config['model'], num_classes=6, augment=config['augment']
-  )
-  shapes = jax.eval_shape(restore.make_init(model, options), jax.random.key(0))
+  shapes = make_shapes(config, 6)
   assert jax.tree.leaves(shapes['params'])
   heads = set(restore.find_tasks(config['model']))
   for head in shapes['params'].get('head', {}).values():
