@@ -84,7 +84,8 @@ def main() -> None:
     workdir = args.out / name.replace(',', '').replace(' ', '_')
     rows.append(train(name, config, workdir, data_dir, count, folder))
     print(json.dumps(rows[-1]), flush=True)
-  epoch = rows[2]['wall_seconds'] / 2
+  # Of the processor, which other work on the machine does not stretch.
+  epoch = rows[2]['cpu_seconds'] / 2
   found = {
     'clips': args.clips,
     'epochs': EPOCHS,
@@ -92,7 +93,7 @@ def main() -> None:
     'cores': os.cpu_count(),
     'load_at_end': os.getloadavg()[0],
     'rows': rows,
-    'times_faster_an_epoch': epoch / (rows[1]['wall_seconds'] / EPOCHS),
+    'times_cheaper_an_epoch': epoch / (rows[1]['cpu_seconds'] / EPOCHS),
   }
   page.write_text(RESULTS, json.dumps(found, indent=1) + '\n')
   print(format_table(found))
@@ -172,8 +173,8 @@ def format_table(found: dict[str, Any]) -> str:
       f'{row["name"]:22s} {row["steps"]:6d} {row["wall_seconds"]:8.1f} '
       f'{row["cpu_seconds"]:8.1f} {row["val_uar"]:8.3f}'
     )
-  faster = found['times_faster_an_epoch']
-  lines.append(f'an epoch from the full cache is {faster:.0f} times faster')
+  faster = found['times_cheaper_an_epoch']
+  lines.append(f'an epoch from the full cache is {faster:.0f} times cheaper')
   return '\n'.join(lines)
 
 
