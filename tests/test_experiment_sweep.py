@@ -231,6 +231,27 @@ def test_a_baseline_and_a_metric_may_be_named(made, capsys):
     assert f'did you mean {near!r}' in capsys.readouterr().err
 
 
+def test_tasks_have_a_table_each(made, capsys):
+  for seed in (0, 1):
+    path = made / f'fusion.kind=c_seed={seed}/result.json'
+    result = json.loads(path.read_text())
+    films = {'ccc_mean': 0.5, 'ccc_mean_unsmoothed': 0.4, 'num_examples': 144}
+    adaptive = {'adaptive': 0.01, 'ccc_mean': 0.45, 'looked_at': 0.25}
+    result |= {'scores': {'test': films}, 'metric': 'val/ccc_mean'}
+    result['conditions'] = {'adaptive-0.01': adaptive}
+    path.write_text(json.dumps(result))
+  rows = {row['system'][-1]: row for row in collect.collect(made)}
+  assert rows['b']['difference'] is not None
+  assert rows['c']['chosen_by_validation'] == 'val/ccc_mean'
+  assert rows['c']['ccc_mean_unsmoothed'] == pytest.approx(0.4)
+  assert rows['c']['ccc_mean adaptive-0.01'] == pytest.approx(0.45)
+  assert rows['c']['looked_at adaptive-0.01'] == pytest.approx(0.25)
+  assert 'uar' not in rows['c'] and 'ccc_mean' not in rows['a']
+  out = capsys.readouterr().out
+  assert 'faces looked at adaptive-0.01' in out and 'ccc_mean unsmoothed' in out
+  assert out.count('seeds') == 2
+
+
 def test_other_clips_are_not_compared(made):
   write_run(made / 'fusion.kind=b_seed=0', 0, 0.8, 0.6, speakers=13)
   rows = collect.collect(made)

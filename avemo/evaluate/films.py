@@ -107,7 +107,7 @@ def set_adaptive(
   """The model, to be read at an adaptive frame rate.
 
   Raises:
-    AvemoError: it does not read features of frames, or the threshold is none.
+    AvemoError: it does not read features of frames.
   """
   if not restored.towers or 'video' not in {
     one['modality'] for one in restored.towers
@@ -115,10 +115,6 @@ def set_adaptive(
     raise errors.AvemoError(
       f'{workdir}: --adaptive is for models over features of faces, frame by '
       'frame (model.name=sequence)'
-    )
-  if not 0 <= threshold <= 1:
-    raise errors.AvemoError(
-      f'adaptive={threshold}: the difference of grey that counts, 0 to 1'
     )
   section = restored.config['features'] | {'adaptive': threshold}
   config = restored.config | {'features': section}

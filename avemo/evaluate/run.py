@@ -43,7 +43,6 @@ def evaluate(
   fold: int | None = None,
   views: int | None = None,
   smooth: str | None = None,
-  adaptive: float | None = None,
   data_dir: str | os.PathLike | None = None,
   condition: conditions.Condition | None = None,
 ) -> dict[str, Any]:
@@ -63,9 +62,6 @@ def evaluate(
     smooth: of films labelled by frame: 'none', 'mean:S' or 'median:S', S in
       seconds, or 'chosen' by films of the training set that were held out; as
       the run's config says when None.
-    adaptive: of a model over features of frames: faces that differ by less
-      from the one looked at before are taken for it, see
-      `features.adaptive.choose`; every face is looked at when None.
     data_dir: where datasets are; as in the training run when None.
     condition: under which the clips are seen and heard; its folder is
       `eval/<split>-<name>/`, so that nobody takes it for the clean score. So
@@ -81,8 +77,8 @@ def evaluate(
   restored = restore.restore(workdir, checkpoint=checkpoint)
   condition = condition or conditions.Condition()
   condition.check(restored.options.use)
-  if adaptive is not None:
-    restored = films.set_adaptive(restored, workdir, adaptive)
+  if condition.adaptive is not None:
+    restored = films.set_adaptive(restored, workdir, condition.adaptive)
   section = restored.config['data']
   parts = choose_parts(workdir, section, data, protocol, fold)
   dataset = parts_lib.open_parts(
@@ -338,7 +334,7 @@ def predict_rows(
       every=every,
       workers=section.get('workers', 0),
       progress=bar.update,
-      change=condition.apply if condition and condition.name else None,
+      change=condition.apply if condition and condition.changes_clips else None,
       features=features,
     )
 

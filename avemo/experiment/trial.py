@@ -93,8 +93,12 @@ def fits(
 ) -> bool:
   """Whether a condition means anything to a config's model; says why not."""
   try:
-    if restore.find_model(config['model']) is models.MODELS['sequence']:
+    model = restore.find_model(config['model'])
+    reads_cache = model is models.MODELS['sequence']
+    if reads_cache and condition.changes_clips:
       raise errors.AvemoError('what the model reads is cached as it is')
+    if condition.adaptive is not None and not reads_cache:
+      raise errors.AvemoError('the model does not read features of frames')
     condition.check(tuple(config['model'].get('use') or MODALITIES))
   except errors.AvemoError as error:
     print(f'{condition.name}: left out, {error}')
@@ -144,6 +148,16 @@ def hash_file(path: pathlib.Path) -> str:
 
 
 def pick_scores(metrics: Mapping[str, Any]) -> dict[str, Any]:
-  """The main figures of `metrics.json`."""
+  """The main figures of `metrics.json`.
+
+  Of films those before smoothing as well, as `<name>_unsmoothed`, and the share
+  of the faces that was looked at.
+  """
   names = (*report.MAIN, 'num_examples')
-  return {n: metrics[n] for n in names if metrics.get(n) is not None}
+  found = {n: metrics[n] for n in names if metrics.get(n) is not None}
+  plain = (metrics.get('smoothing') or {}).get('unsmoothed') or {}
+  found |= {f'{n}_unsmoothed': plain[n] for n in found.keys() & plain.keys()}
+  rate = metrics.get('frame_rate')
+  if rate:
+    found['looked_at'] = rate['looked_at'] / rate['frames']
+  return found

@@ -77,7 +77,9 @@ def run(args) -> None:
   from avemo.evaluate import checks, conditions
 
   checks.check_workdir(args.workdir)
-  condition = conditions.Condition(args.without, args.snr, args.noise)
+  condition = conditions.Condition(
+    args.without, args.snr, args.noise, args.adaptive
+  )
 
   from avemo.evaluate import run
 
@@ -90,7 +92,6 @@ def run(args) -> None:
     fold=args.fold,
     views=args.views,
     smooth=args.smooth,
-    adaptive=args.adaptive,
     data_dir=args.data_dir,
     condition=condition,
   )
