@@ -63,6 +63,7 @@ WITHOUT_JAX_IN_DATA = (
   'mixture',
   'parts',
   'schema',
+  'seen',
   'targets',
   'windows',
 )

@@ -14,7 +14,15 @@ import tqdm
 
 from avemo import errors
 from avemo.corpora import protocols
-from avemo.data import dimensions, folds, labels, mixture, pipeline, targets
+from avemo.data import (
+  dimensions,
+  folds,
+  labels,
+  mixture,
+  pipeline,
+  seen,
+  targets,
+)
 from avemo.data import parts as parts_lib
 from avemo.evaluate import (
   conditions,
@@ -140,6 +148,10 @@ def evaluate(
     flaws = protocols.find_flaws(part.protocol, folds.make_rows(one.index))
     metrics['warnings'] += find_warnings(section, part, split, flaws)
     metrics['warnings'] += folds.list_leaks(one, part.protocol, part.fold)
+  # The first entry is the run's own, for which its protocol answers.
+  metrics['warnings'] += seen.list_warnings(
+    seen.read(workdir)[1:], parts, dataset, records
+  )
   metrics['warnings'] += warn_of_data(restored, dataset, metrics)
   if metrics['views'] > 1 and found.frame is not None:
     if (found.frame >= 0).any():

@@ -20,7 +20,7 @@ from avemo.evaluate import predictions, restore, scores
 from avemo.runtime import checkpoint as checkpoint_lib
 from avemo.runtime import distributed, preemption, writers
 from avemo.runtime import mesh as mesh_lib
-from avemo.train import about, measure, settings
+from avemo.train import about, measure, overlap, settings
 from avemo.train import control as control_lib
 from avemo.train import feed as feed_lib
 from avemo.train import run as run_lib
@@ -88,8 +88,11 @@ def train(
     if first_step:
       check_same_training(workdir, config)
       check_same_data(workdir, run.feed.dataset)
+    else:
+      for line in overlap.check(config, run.feed):
+        say(line)
     if distributed.is_first():
-      about.write(workdir, config, run)
+      about.write(workdir, config, run, resumed=bool(first_step))
     state = start_state(run, store, first_step)
     if run.attach:
       run = dataclasses.replace(run, feed=run.attach(state))
