@@ -15,7 +15,7 @@ import small_run
 
 from avemo import cli, errors
 from avemo.evaluate import table
-from avemo.experiment import collect, systems, trial
+from avemo.experiment import collect, folders, grid, sweep, systems, trial
 
 # The second fails when its model is made.
 GRID = "[{'seed': 0}, {'seed': 0, 'model.audio.name': 'vggis'}]"
@@ -93,6 +93,23 @@ def test_whole_trials_are_left_and_other_sweeps_refused(workdir, capsys):
   assert 'something else than a sweep' in capsys.readouterr().err
   assert (workdir / GOOD / 'result.json').stat().st_mtime_ns == before
   config.write_text(text)
+
+
+def test_a_trial_that_another_process_runs_is_left_to_it(tmp_path):
+  config = {'data': {}}
+  chosen = grid.Trial('seed=0', {'seed': 0}, config)
+  folder = tmp_path / chosen.name
+  folder.mkdir()
+  (folder / 'log.txt').write_text('avemo: another process is at work there\n')
+  with folders.lock(folder, name=sweep.LOCK_FILE):
+    with pytest.raises(errors.AvemoError, match='another process'):
+      sweep.run_one(tmp_path, chosen)
+    assert 'another process' in sweep.note_failure(folder, 1)
+  assert not (folder / sweep.FAILED_FILE).exists()
+  # Nobody is there, and it fails by itself: it has no seed.
+  with pytest.raises(errors.AvemoError, match='seed'):
+    sweep.run_one(tmp_path, chosen)
+  assert 'seed' in (folder / sweep.FAILED_FILE).read_text()
 
 
 @pytest.mark.slow

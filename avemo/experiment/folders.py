@@ -14,11 +14,14 @@ from avemo.train import settings
 
 
 @contextlib.contextmanager
-def lock(folder: pathlib.Path, *, patience: float = 60.0) -> Iterator[Any]:
+def lock(
+  folder: pathlib.Path, *, name: str = '.lock', patience: float = 60.0
+) -> Iterator[Any]:
   """Keeps other processes out; ends with the process and those it started.
 
   Args:
     folder: is made where it is not there.
+    name: of the file.
     patience: seconds to wait for another to end.
 
   Raises:
@@ -26,7 +29,7 @@ def lock(folder: pathlib.Path, *, patience: float = 60.0) -> Iterator[Any]:
   """
   try:
     folder.mkdir(parents=True, exist_ok=True)
-    file = open(folder / '.lock', 'a')
+    file = open(folder / name, 'a')
   except OSError as error:
     raise errors.AvemoError(
       f'{folder}: cannot be written ({error.strerror}); choose another workdir'

@@ -9,24 +9,26 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from avemo import errors
 from avemo.evaluate import conditions as conditions_lib
-from avemo.experiment import folders, grid
+from avemo.experiment import folders, grid, results
 from avemo.experiment.progress import Progress
 from avemo.runtime import preemption
 from avemo.train import settings
 
 NOTE_FILE = 'sweep.json'
 FAILED_FILE = 'failed.json'
-RESULT_FILE = 'result.json'
+# Of a trial's folder, beside the lock of its training.
+LOCK_FILE = '.trial.lock'
 # Names the process that a trial's process ends with.
 PARENT = 'AVEMO_SWEEP_PARENT'
-EMPTY: Set[str] = frozenset()
 # Seconds between two looks at the processes.
 PAUSE = 0.2
+# Seconds in which another process may leave a trial.
+PATIENCE = 5.0
 
 
 def open_sweep(
@@ -63,23 +65,11 @@ def list_missing(
 ) -> list[grid.Trial]:
   """The trials that are not whole, or not scored under every condition."""
   wanted = {condition.name for condition in conditions}
-  return [t for t in trials if not is_whole(workdir / t.name, t.config, wanted)]
-
-
-def is_whole(
-  folder: pathlib.Path, config: Mapping[str, Any], conditions: Set[str] = EMPTY
-) -> bool:
-  """Whether a trial of this config has been trained and scored."""
-  path = folder / RESULT_FILE
-  if not path.is_file():
-    return False
-  result = folders.read(path)
-  old = result.get('config', {})
-  # They may have grown.
-  if old.get('steps') != config['steps']:
-    return False
-  seen = {*result.get('conditions', ()), *result.get('left_out', ())}
-  return conditions <= seen and not settings.find_differences(old, config)
+  return [
+    t
+    for t in trials
+    if not results.is_whole(workdir / t.name, t.config, wanted)
+  ]
 
 
 def run_all(
@@ -212,7 +202,10 @@ def list_devices() -> list[str]:
 
 
 def note_failure(folder: pathlib.Path, status: int) -> str:
-  """Writes why a trial ended early, unless it has; returns it in a line."""
+  """Writes why a trial ended early, unless it has; returns it in a line.
+
+  Nothing is written where another process is at work on the same trial.
+  """
   if (folder / FAILED_FILE).is_file():
     return folders.read(folder / FAILED_FILE)['error']
   lines = (folder / 'log.txt').read_text(errors='replace').splitlines()
@@ -222,7 +215,9 @@ def note_failure(folder: pathlib.Path, status: int) -> str:
     error = f'the process was ended by signal {-status}'
   elif told:
     error = told[-1].removeprefix('avemo: ')
-  folders.write(folder, FAILED_FILE, {'error': error})
+  with contextlib.suppress(errors.AvemoError):
+    with folders.lock(folder, name=LOCK_FILE, patience=0):
+      folders.write(folder, FAILED_FILE, {'error': error})
   return error
 
 
@@ -252,27 +247,32 @@ def run_one(
   chosen: grid.Trial,
   conditions: Sequence[conditions_lib.Condition] = (),
 ) -> dict[str, Any]:
-  """Trains and scores one trial; leaves `result.json`, or `failed.json`."""
+  """Trains and scores one trial; leaves `result.json`, or `failed.json`.
+
+  Raises:
+    AvemoError: another process is at work on it, whose files stay.
+  """
   end_with_parent()
   # It imports JAX, which the process that waits does without.
   from avemo.experiment import trial as trial_lib
 
   folder = workdir / chosen.name
-  (folder / FAILED_FILE).unlink(missing_ok=True)
   refit = chosen.config['data'].get('refit')
-  try:
-    return trial_lib.run_trial(
-      chosen.config,
-      folder,
-      splits=('test',) if refit else ('val', 'test'),
-      conditions=conditions,
-    )
-  except Exception as error:
-    text = ' '.join(str(error).split()) or 'no more is known'
-    if not isinstance(error, errors.AvemoError):
-      text = f'{type(error).__name__}: {text}'
-    folders.write(folder, FAILED_FILE, {'error': text[:2000]})
-    raise
+  with folders.lock(folder, name=LOCK_FILE, patience=PATIENCE):
+    (folder / FAILED_FILE).unlink(missing_ok=True)
+    try:
+      return trial_lib.run_trial(
+        chosen.config,
+        folder,
+        splits=('test',) if refit else ('val', 'test'),
+        conditions=conditions,
+      )
+    except Exception as error:
+      text = ' '.join(str(error).split()) or 'no more is known'
+      if not isinstance(error, errors.AvemoError):
+        text = f'{type(error).__name__}: {text}'
+      folders.write(folder, FAILED_FILE, {'error': text[:2000]})
+      raise
 
 
 def end_with_parent() -> None:

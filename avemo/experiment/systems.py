@@ -8,7 +8,7 @@ from typing import Any
 
 from avemo import errors
 from avemo.evaluate import restore, table
-from avemo.experiment import crossval, folders, grid, sweep, trial
+from avemo.experiment import crossval, folders, grid, results, sweep, trial
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +102,7 @@ def read_sweep(folder: pathlib.Path) -> list[System]:
       ),
     )
     place = folder / name
-    if sweep.is_whole(place, point['config']):
+    if results.is_whole(place, point['config']):
       own.runs.append(read_trial(place))
     elif (place / sweep.FAILED_FILE).is_file():
       own.failed[name] = folders.read(place / sweep.FAILED_FILE)['error']
@@ -119,7 +119,7 @@ def spread(overrides: Mapping[str, Any]) -> dict[str, Any]:
 
 def read_trial(folder: pathlib.Path) -> Run:
   """A run out of `result.json`."""
-  result = folders.read(folder / trial.RESULT_FILE)
+  result = folders.read(folder / results.RESULT_FILE)
   # What has no classes is chosen by its own loss, and scored by nothing.
   is_scored = 'test' in result['scores']
   metrics = {}
@@ -140,7 +140,7 @@ def read_trial(folder: pathlib.Path) -> Run:
 
 def read_training(folder: pathlib.Path) -> Run:
   """A run that was trained and scored by hand."""
-  if (folder / trial.RESULT_FILE).is_file():
+  if (folder / results.RESULT_FILE).is_file():
     return read_trial(folder)
   metrics = restore.read_json(folder / 'eval/test/metrics.json')
   config = restore.read_json(folder / 'config.json')
@@ -199,7 +199,7 @@ def read_cross_validation(folder: pathlib.Path) -> System:
 
 
 def find_predictions(folder: pathlib.Path) -> pathlib.Path:
-  result = folders.read(folder / trial.RESULT_FILE)
+  result = folders.read(folder / results.RESULT_FILE)
   return trial.find_scored(folder, result) / 'predictions.csv'
 
 
