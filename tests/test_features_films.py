@@ -16,6 +16,7 @@ from avemo.features import films, shards, towers
 from avemo.train import loop
 
 LENGTH = 8
+PUBLISHED = {'data': {'protocol': 'crema_d_hicmae_5fold_published'}}
 
 
 def make_films(films=6):
@@ -150,6 +151,12 @@ def test_another_weight_in_a_tower_is_refused(trained, dataset):
     ({'features': {'frames': None}}, 'features.frames is missing'),
     ({'optim': {'accumulate': 2}}, 'optim.accumulate'),
     ({'augment': {'gain': {}}}, 'augment.gain'),
+    ({'evaluate': {'smooth': 'chosen'}} | PUBLISHED, 'held out to choose on'),
+    (
+      {'evaluate': {'smooth': 'chosen'}, 'data': {'refit': True}},
+      'held out to choose on',
+    ),
+    ({'evaluate': {'smooth': 'meen:1'}}, 'mean'),
   ],
 )
 def test_what_a_sequence_cannot_do_is_said(
