@@ -153,12 +153,7 @@ class Predictor:
     self._estimator = estimate.Estimator(loaded)
     self._out = out
     self._settings = settings
-    # Datasets are named such as 'crema_d_av/frame:1.0.0'; 'face' is usual.
-    # Of a mixture the first decides.
-    data = loaded.config.get('data', {})
-    parts = [data, *(data.get('mixture') or {}).values()]
-    dataset = next((p['name'] for p in parts if p.get('name')), '')
-    self._config = dataset.partition(':')[0].partition('/')[2] or 'face'
+    self._config = windows.find_config(loaded.config)
     self._model = {
       'workdir': name,
       'step': int(loaded.step),
