@@ -35,7 +35,8 @@ def test_trials_have_the_overrides_and_what_get_config_takes(load):
   assert config['optim']['lr'] == 0.5 and config['seed'] == 1
   assert config['steps'] == 9 and config['model']['audio']['widths'] == [6]
   assert config == json.loads(json.dumps(config))
-  assert len({grid.name_system(t.overrides) for t in trials}) == 2
+  systems = [grid.find_system(t.overrides) for t in trials]
+  assert len({grid.make_name(one) for one in systems}) == 2
   (text,) = load("[{'arg': 'width=7'}]")
   assert text.config['model']['audio']['widths'] == [7]
   assert text.name == 'width=7'
@@ -71,6 +72,7 @@ def test_a_grid_may_grow_and_names_stay():
     ("[{'seed.x': 0}]", ['seed is no section']),
     ("[{'optim.lr': 'fast'}]", ['optim.lr']),
     ("[{'seed': 0}, {'seed': 0}]", ['there twice']),
+    ("[{'optim.lr': 1.0}, {'optim.lr': 1.0, 'seed': 0}]", ['there twice']),
     ("[{'arg': {'widht': 3}}]", ['widht', 'width']),
     ('[]', ['no trial']),
     ("{'seed': 0}", ['list of dicts']),

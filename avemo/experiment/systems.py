@@ -93,14 +93,15 @@ def read_sweep(folder: pathlib.Path) -> list[System]:
   """The systems of a sweep in the order of the grid."""
   found: dict[str, System] = {}
   for name, point in folders.read(folder / sweep.NOTE_FILE)['trials'].items():
-    overrides = point['overrides']
-    own = found.setdefault(
-      grid.name_system(overrides),
-      System(
-        grid.name_system(overrides),
-        {k: v for k, v in spread(overrides).items() if k != 'seed'},
-      ),
-    )
+    system = grid.find_system(point['overrides'])
+    key = grid.hash_of(system)
+    if key not in found:
+      title = grid.make_name(system)
+      # Keys that end alike have names that are alike.
+      if title in {one.name for one in found.values()}:
+        title = f'{title}-{key}'
+      found[key] = System(title, spread(system))
+    own = found[key]
     place = folder / name
     if results.is_whole(place, point['config']):
       own.runs.append(read_trial(place))
