@@ -1,7 +1,6 @@
 """A grid of trials, trained and scored on this machine, a process each."""
 
 import contextlib
-import glob
 import os
 import pathlib
 import signal
@@ -16,7 +15,7 @@ from avemo import errors
 from avemo.evaluate import conditions as conditions_lib
 from avemo.experiment import folders, grid, results
 from avemo.experiment.progress import Progress
-from avemo.runtime import preemption
+from avemo.runtime import cluster, launcher, preemption
 from avemo.train import settings
 
 NOTE_FILE = 'sweep.json'
@@ -185,20 +184,14 @@ def share_devices(slot: int, parallel: int) -> dict[str, str]:
   """One GPU a process, in turn, where several run at a time."""
   if parallel < 2:
     return {}
-  named = os.environ.get('CUDA_VISIBLE_DEVICES')
-  devices = named.split(',') if named else list_devices()
+  devices = launcher.list_devices(os.environ)
   if not devices:
     return {}
-  shared = {'CUDA_VISIBLE_DEVICES': devices[slot % len(devices)]}
+  shared = {cluster.VISIBLE: devices[slot % len(devices)]}
   if parallel > len(devices):
     # Each would take three quarters of the memory at once.
     shared['XLA_PYTHON_CLIENT_PREALLOCATE'] = 'false'
   return shared
-
-
-def list_devices() -> list[str]:
-  found = glob.glob('/dev/nvidia[0-9]*')
-  return sorted((p.removeprefix('/dev/nvidia') for p in found), key=int)
 
 
 def note_failure(folder: pathlib.Path, status: int) -> str:
@@ -252,7 +245,8 @@ def run_one(
   Raises:
     AvemoError: another process is at work on it, whose files stay.
   """
-  end_with_parent()
+  # Heard by the training, which saves first.
+  launcher.follow(PARENT, lambda: os.kill(os.getpid(), signal.SIGTERM))
   # It imports JAX, which the process that waits does without.
   from avemo.experiment import trial as trial_lib
 
@@ -273,18 +267,3 @@ def run_one(
         text = f'{type(error).__name__}: {text}'
       folders.write(folder, FAILED_FILE, {'error': text[:2000]})
       raise
-
-
-def end_with_parent() -> None:
-  """Asks this process to stop as soon as the one that waits for it is gone."""
-  parent = os.environ.get(PARENT)
-  if parent is None:
-    return
-
-  def watch():
-    while str(os.getppid()) == parent:
-      time.sleep(PAUSE)
-    # Heard by the training, which saves first.
-    os.kill(os.getpid(), signal.SIGTERM)
-
-  threading.Thread(target=watch, daemon=True).start()

@@ -5,7 +5,7 @@ import os
 import pathlib
 from collections.abc import Callable, Sequence
 
-from avemo import errors
+from avemo import errors, words
 from avemo.evaluate import restore
 from avemo.features import assembled
 from avemo.media import decode, faces, render
@@ -212,10 +212,10 @@ class Predictor:
         settings=self._settings.describe() | {'window': round(plan.seconds, 3)},
       )
       made = self._write(path, stem, reading, film, progress(2))
-    said = files_lib.count(len(estimates), 'estimate')
+    said = words.count(len(estimates), 'estimate')
     return (
       f'{files_lib.show_path(path)}: {said}, '
-      f'{files_lib.count(len(film.people), "face")} -> '
+      f'{words.count(len(film.people), "face")} -> '
       f'{self._out / stem}{{{",".join(made)}}}'
     )
 
