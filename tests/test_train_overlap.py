@@ -71,6 +71,7 @@ def test_a_tower_that_knows_test_speakers_is_refused(
   metrics = evaluate_run.evaluate(tmp_path / 'tuned', checkpoint='last')
   said = [line for line in metrics['warnings'] if str(source) in line]
   assert len(said) == 1 and speaker in said[0]
+  assert metrics['overlap'] == said
   assert said[0] in (tmp_path / 'tuned/eval/test/report.html').read_text()
   third = make_config(init=init | {'audio': str(tmp_path / 'tuned')})
   run = run_lib.make_run(third, dataset)

@@ -149,9 +149,9 @@ def evaluate(
     metrics['warnings'] += find_warnings(section, part, split, flaws)
     metrics['warnings'] += folds.list_leaks(one, part.protocol, part.fold)
   # The first entry is the run's own, for which its protocol answers.
-  metrics['warnings'] += seen.list_warnings(
-    seen.read(workdir)[1:], parts, dataset, records
-  )
+  overlap = seen.list_warnings(seen.read(workdir)[1:], parts, dataset, records)
+  metrics |= {'overlap': overlap} if overlap else {}
+  metrics['warnings'] += overlap
   metrics['warnings'] += warn_of_data(restored, dataset, metrics)
   if metrics['views'] > 1 and found.frame is not None:
     if (found.frame >= 0).any():

@@ -112,6 +112,7 @@ def cross_validate(
   with folders.lock(workdir):
     summary = describe_run(about, made, flaws, sha256, config, key)
     summary |= {'seeds': note['seeds']} | pooling.summarize(plan, about)
+    summary['warnings'] += pooling.list_overlaps(plan)
     folders.write(workdir, 'summary.json', summary)
     crossval_report.write(workdir, summary)
   print(crossval_report.summarize(summary))

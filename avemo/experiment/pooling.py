@@ -24,6 +24,19 @@ class Part:
   folder: pathlib.Path
 
 
+def list_overlaps(plan: Sequence[Part]) -> list[str]:
+  """By part, who of its test clips was seen by weights that it starts from."""
+  lines = []
+  for part in plan:
+    result = restore.read_json(part.folder / results.RESULT_FILE)
+    scored = trial.find_scored(part.folder, result)
+    metrics = restore.read_json(scored / 'metrics.json')
+    lines += [
+      f'{part.folder.name}: {line}' for line in metrics.get('overlap', ())
+    ]
+  return lines
+
+
 def summarize(plan: Sequence[Part], about: Any) -> dict[str, Any]:
   """All that follows from the parts, each of which is whole.
 
