@@ -15,7 +15,7 @@ import small_run
 
 from avemo import cli, errors
 from avemo.evaluate import table
-from avemo.experiment import collect, systems, trial
+from avemo.experiment import collect, folders, grid, sweep, systems, trial
 
 # The second fails when its model is made.
 GRID = "[{'seed': 0}, {'seed': 0, 'model.audio.name': 'vggis'}]"
@@ -95,6 +95,24 @@ def test_whole_trials_are_left_and_other_sweeps_refused(workdir, capsys):
   config.write_text(text)
 
 
+def test_a_trial_that_another_process_runs_is_left_to_it(tmp_path, monkeypatch):
+  monkeypatch.setattr(sweep, 'PATIENCE', 0.1)
+  config = {'data': {}}
+  chosen = grid.Trial('seed=0', {'seed': 0}, config)
+  folder = tmp_path / chosen.name
+  folder.mkdir()
+  (folder / 'log.txt').write_text('avemo: another process is at work there\n')
+  with folders.lock(folder, name=sweep.LOCK_FILE):
+    with pytest.raises(errors.AvemoError, match='another process'):
+      sweep.run_one(tmp_path, chosen)
+    assert 'another process' in sweep.note_failure(folder, 1)
+  assert not (folder / sweep.FAILED_FILE).exists()
+  # Nobody is there, and it fails by itself: it has no seed.
+  with pytest.raises(errors.AvemoError, match='seed'):
+    sweep.run_one(tmp_path, chosen)
+  assert 'seed' in (folder / sweep.FAILED_FILE).read_text()
+
+
 @pytest.mark.slow
 def test_killed_it_goes_on_where_it_stood(tmp_path, tiny_crema_d_dataset):
   config = small_grid.write_config(
@@ -166,6 +184,21 @@ def test_a_table_of_a_later_evaluation_is_refused(made):
   )
   with pytest.raises(errors.AvemoError, match='not what the trial has scored'):
     systems.read_trial(folder)
+
+
+def test_systems_whose_names_are_alike_have_a_row_each(tmp_path):
+  trials = {}
+  for number, tower in enumerate(('video', 'audio')):
+    for seed in (0, 1):
+      trials[f'trial-{number}-{seed}'] = write_run(
+        tmp_path / f'trial-{number}-{seed}', seed, 0.5 + 0.2 * number, 0.5,
+        overrides={f'model.{tower}.position.kind': 'a'},
+      )  # fmt: skip
+  (tmp_path / 'sweep.json').write_text(json.dumps({'trials': trials}))
+  one, other = systems.find_systems(tmp_path)
+  assert one.name == 'position.kind=a' and other.name.startswith(one.name)
+  assert one.name != other.name and one.overrides != other.overrides
+  assert [len(system.runs) for system in (one, other)] == [2, 2]
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 import small_dataset
 import small_run
 
-from avemo import errors
+from avemo import errors, locks
 from avemo.evaluate import predictions, restore
 from avemo.metrics import classification
 from avemo.runtime import checkpoint, writers
@@ -237,7 +237,7 @@ def test_other_data_is_not_resumed_on(tmp_path):
 
 def test_two_runs_do_not_share_a_workdir(tmp_path):
   with (
-    loop.lock(tmp_path),
+    locks.hold(tmp_path, 'busy'),
     pytest.raises(errors.AvemoError, match='another process trains there'),
   ):
     train(tmp_path)

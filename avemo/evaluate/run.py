@@ -14,7 +14,15 @@ import tqdm
 
 from avemo import errors
 from avemo.corpora import protocols
-from avemo.data import dimensions, folds, labels, mixture, pipeline, targets
+from avemo.data import (
+  dimensions,
+  folds,
+  labels,
+  mixture,
+  pipeline,
+  seen,
+  targets,
+)
 from avemo.data import parts as parts_lib
 from avemo.evaluate import (
   conditions,
@@ -136,6 +144,10 @@ def evaluate(
     flaws = protocols.find_flaws(part.protocol, folds.make_rows(one.index))
     metrics['warnings'] += find_warnings(section, part, split, flaws)
     metrics['warnings'] += folds.list_leaks(one, part.protocol, part.fold)
+  # The first entry is the run's own, for which its protocol answers.
+  overlap = seen.list_warnings(seen.read(workdir)[1:], parts, dataset, records)
+  metrics |= {'overlap': overlap} if overlap else {}
+  metrics['warnings'] += overlap
   metrics['warnings'] += warn_of_data(restored, dataset, metrics)
   if metrics['views'] > 1 and found.frame is not None:
     if (found.frame >= 0).any():

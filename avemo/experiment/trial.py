@@ -10,12 +10,9 @@ from avemo import errors, models
 from avemo.data.clips import MODALITIES
 from avemo.evaluate import conditions as conditions_lib
 from avemo.evaluate import cost, page, report, restore, run
-from avemo.experiment import best_on_test
+from avemo.experiment import best_on_test, results
 from avemo.runtime import preemption
-from avemo.train import loop, settings
-
-# Written last: where it stands, the trial is whole.
-RESULT_FILE = 'result.json'
+from avemo.train import loop
 
 
 def run_trial(
@@ -29,7 +26,8 @@ def run_trial(
 ) -> dict[str, Any]:
   """Trains, or goes on, and scores what was chosen on validation clips.
 
-  A trial that is whole is left as it is, but for scores that it lacks.
+  A trial that is whole is left as it is, but for scores that it lacks. Where
+  `evaluate` has changed since, all scores are made anew.
 
   Args:
     config: a nested dict.
@@ -48,7 +46,7 @@ def run_trial(
     SystemExit: training was asked to stop, and has saved.
   """
   config = json.loads(json.dumps(config))
-  result = read_result(workdir, config)
+  result = results.read(workdir, config)
   is_new = result is None
   if is_new:
     watcher = best_on_test.Watcher(workdir, data) if watch else None
@@ -84,7 +82,7 @@ def run_trial(
       result['scores'][split] = scores
   result['cost'] = cost.read(workdir)
   text = json.dumps(result, indent=1) + '\n'
-  page.write_text(workdir / RESULT_FILE, text)
+  page.write_text(workdir / results.RESULT_FILE, text)
   return result
 
 
@@ -106,20 +104,6 @@ def fits(
   return True
 
 
-def read_result(
-  workdir: pathlib.Path, config: Mapping[str, Any]
-) -> dict[str, Any] | None:
-  """What an earlier call has left of the same training; None without."""
-  path = workdir / RESULT_FILE
-  if not path.is_file():
-    return None
-  result = restore.read_json(path)
-  old = result.get('config', {})
-  if old.get('steps') != config['steps']:
-    return None
-  return None if settings.find_differences(old, config) else result
-
-
 def find_scored(
   workdir: pathlib.Path, result: Mapping[str, Any], name: str = 'test'
 ) -> pathlib.Path:
@@ -133,7 +117,7 @@ def find_scored(
   if not table.is_file() or hash_file(table) != about['sha256']:
     raise errors.AvemoError(
       f'{table}: is not what the trial has scored, but of a later evaluation; '
-      f'remove {workdir / RESULT_FILE} and run the same command again'
+      f'remove {workdir / results.RESULT_FILE} and run the same command again'
     )
   return table.parent
 

@@ -1,5 +1,6 @@
 """The verb `evaluate`: its arguments and what it calls."""
 
+import os
 import pathlib
 
 from avemo import parser as parser_lib
@@ -74,6 +75,10 @@ def add_arguments(verb) -> None:
 
 
 def run(args) -> None:
+  from avemo.runtime import cluster
+
+  cluster.check_alone(os.environ, 'evaluate')
+
   from avemo.evaluate import checks, conditions
 
   checks.check_workdir(args.workdir)
