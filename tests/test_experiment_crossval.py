@@ -25,12 +25,6 @@ PROTOCOL = 'crema_d_hicmae_5fold'
 FOLDS = [0, 1, 2]
 
 
-@pytest.fixture(scope='module', autouse=True)
-def compile_once(tmp_path_factory):
-  with small_grid.cached_compilation(tmp_path_factory.mktemp('cache')):
-    yield
-
-
 @pytest.fixture(scope='module')
 def config(tmp_path_factory, tiny_crema_d_dataset):
   folder = tmp_path_factory.mktemp('config')

@@ -22,12 +22,6 @@ GRID = "[{'seed': 0}, {'seed': 0, 'model.audio.name': 'vggis'}]"
 GOOD, BAD = 'seed=0', 'audio.name=vggis_seed=0'
 
 
-@pytest.fixture(scope='module', autouse=True)
-def compile_once(tmp_path_factory):
-  with small_grid.cached_compilation(tmp_path_factory.mktemp('cache')):
-    yield
-
-
 def make_words(config, workdir):
   return ['sweep', f'--config={config}', f'--workdir={workdir}']
 
