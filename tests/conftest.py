@@ -1,5 +1,6 @@
 """Eight fake CPU devices for every test, set before JAX starts."""
 
+import importlib.metadata
 import os
 import shutil
 import tempfile
@@ -14,10 +15,10 @@ IS_FIRST = CACHE not in os.environ
 if IS_FIRST:
   os.environ[CACHE] = tempfile.mkdtemp(prefix='avemo-tests-')
   os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0')
-FLAGS = (
-  '--xla_force_host_platform_device_count=8',
-  '--xla_cpu_use_fusion_emitters=false',
-)
+FLAGS = ['--xla_force_host_platform_device_count=8']
+# Later ones do not know the word, and end the process over it.
+if importlib.metadata.version('jaxlib').startswith('0.10.'):
+  FLAGS.append('--xla_cpu_use_fusion_emitters=false')
 os.environ['XLA_FLAGS'] = ' '.join([os.environ.get('XLA_FLAGS', ''), *FLAGS])
 
 # XLA's pool has a thread a core; on two cores eight devices that wait for one
