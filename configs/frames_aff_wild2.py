@@ -14,6 +14,14 @@ window that films of the training set, held out, have chosen.
 
 A tower without a path is left out. `:tiny` is for simulated films, with towers
 of `frames_towers.py`; half a minute on two CPU cores once features are cached.
+Smoothing helps where labels last, and must not where they are drawn anew for
+every frame (`--redraw`):
+
+  avemo simulate aff_wild2 --videos 24 --longer 4 --out RAW
+  avemo prepare aff_wild2 --raw RAW --data-dir DATA
+  avemo sweep --config=configs/frames_aff_wild2.py:tiny --workdir=runs/frames \
+    --adaptive 0.01 --config.data_dir=DATA \
+    --config.features.towers.face.path=runs/towers/face
 """
 
 from avemo import errors
