@@ -88,19 +88,9 @@ def get_config(arg: str = ''):
 
 def get_sweep() -> list[dict[str, object]]:
   """The results table: each task by MLP and by transformer, three seeds."""
-  grid = []
-  for task, (heads, metric) in TASKS.items():
-    for kind in KINDS:
-      grid += [
-        {
-          'data.protocol': f'aff_wild2_official_{task}',
-          'model.heads': heads,
-          'control.metric': metric,
-          'loss.class_weights': 'balanced' if task == 'expr' else None,
-          'loss.action_unit_weights': 'balanced' if task == 'au' else None,
-          'model.kind': kind,
-          'seed': seed,
-        }
-        for seed in range(3)
-      ]
-  return grid
+  return [
+    {'arg': {'task': task, 'kind': kind}, 'seed': seed}
+    for task in TASKS
+    for kind in KINDS
+    for seed in range(3)
+  ]

@@ -101,7 +101,7 @@ def get_config(arg: str = ''):
 def get_sweep():
   """All strategies, other fusions and single modalities, by three seeds."""
   return [
-    list_overrides(strategy) | {'seed': seed}
+    {'arg': {'strategy': strategy}, 'seed': seed}
     for strategy in STRATEGIES
     for seed in SEEDS
   ]
