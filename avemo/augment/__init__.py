@@ -119,14 +119,16 @@ def augment_inputs(
   """
   chosen = check(options)
   batch = dict(batch)
-  for name in SOUND:
-    if name in chosen and 'speech' in batch:
-      batch['speech'], batch['speech_length'] = SOUND[name](
-        _fold_name(key, name),
-        batch['speech'],
-        batch['speech_length'],
-        **chosen[name],
-      )
+  sounds = [name for name in SOUND if name in chosen and 'speech' in batch]
+  for name in sounds:
+    batch['speech'], batch['speech_length'] = SOUND[name](
+      _fold_name(key, name),
+      batch['speech'],
+      batch['speech_length'],
+      **chosen[name],
+    )
+  if sounds:
+    batch['speech'] = sound.hold(batch['speech'])
   if 'frames' in batch and any(name in chosen for name in PIXELS):
     dtype = batch['frames'].dtype
     # Rounded to uint8 once, not after each.

@@ -31,6 +31,25 @@ def keep_valid(speech: jax.Array, speech_length: jax.Array) -> jax.Array:
   return jnp.where(inside, speech, 0)
 
 
+def hold(speech: jax.Array) -> jax.Array:
+  """The same speech, `[B, S]`, computed once.
+
+  On CPUs XLA would else compute it, noise and all, once for each of the frames
+  that overlap, and again for the clip that it is blended with. What a loop
+  reads has to be there before, so it is read by one, along S.
+  """
+  return jax.lax.platform_dependent(speech, cpu=_copy, default=lambda x: x)
+
+
+def _copy(speech: jax.Array) -> jax.Array:
+  """Copies halves in a loop; the batch may be split over devices."""
+  size = speech.shape[-1]
+  padded = jnp.pad(speech, ((0, 0), (0, size % 2)))
+  halves = jnp.stack(jnp.split(padded, 2, axis=-1))
+  halves = jax.lax.map(lambda half: half, halves)
+  return jnp.concatenate(halves, axis=-1)[:, :size]
+
+
 def _draw(key: jax.Array, speech: jax.Array, low=0.0, high=1.0) -> jax.Array:
   """One uniform number an example, `[B, 1]`."""
   return jax.random.uniform(key, (len(speech), 1), minval=low, maxval=high)
