@@ -5,8 +5,9 @@
 
 Log-mel, MFCC, Kaldi's filter bank and MFCC pictures of a batch of speech, ours
 compiled, as inside the step, librosa in the same Python, PyTorch in that of
-PATH, which needs torch and librosa. Each is timed by the clock with all cores
-and by seconds of processor, which other work on the machine does not stretch.
+PATH, which needs torch and librosa. Each has one core, and is timed by the
+clock and by seconds of processor, which other work on the machine does not
+stretch.
 --share also times a fine-tuning step of VideoMAE-B on one clip and tells what
 share of it the front-end of one clip is.
 """
@@ -75,7 +76,7 @@ def measure(args, peer: str | None, kind: str) -> dict[str, Any]:
   if peer and kind != 'picture':
     commands['torch'] = [peer, str(PEER), *what]
   row: dict[str, Any] = {'kind': kind}
-  with pairs.start(commands) as (programs, failed):
+  with pairs.limit_cores(1), pairs.start(commands) as (programs, failed):
     row |= {'failed': failed} if failed else {}
     answers = pairs.ask_in_turns(programs, args.repeats)
   wall = {n: [one['seconds'] for one in a] for n, a in answers.items()}

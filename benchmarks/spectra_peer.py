@@ -68,7 +68,8 @@ def make_cosines(count: int = 20) -> torch.Tensor:
 
 def main() -> None:
   args = read_arguments()
-  torch.set_num_threads(args.threads)
+  # As many as it may use, not as many as there are.
+  torch.set_num_threads(len(os.sched_getaffinity(0)))
   draw = np.random.default_rng(0)
   shape = args.batch_size, round(args.seconds * RATE)
   speech = draw.normal(0, 3000, shape).clip(-32768, 32767).astype(np.int16)
@@ -94,7 +95,6 @@ def read_arguments() -> argparse.Namespace:
   parser.add_argument('--batch-size', type=int, default=8)
   parser.add_argument('--seconds', type=float, default=3.0)
   parser.add_argument('--times', type=int, default=20)
-  parser.add_argument('--threads', type=int, default=os.cpu_count())
   return parser.parse_args()
 
 
