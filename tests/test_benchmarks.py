@@ -190,7 +190,10 @@ def test_stages_of_predicting_are_found_and_sum_up(tmp_path):
   np.testing.assert_allclose(times, np.arange(75) / 25, atol=1e-3)
   assert len(decode.read_audio(film)) == pytest.approx(48_000, abs=3_000)
   reader = predictor.Predictor(
-    films.make_loaded(), tmp_path / 'out', predictor.Settings(every=2.0), 'x'
+    films.make_loaded(('video',)),
+    tmp_path / 'out',
+    predictor.Settings(every=2.0),
+    'x',
   )
   (tmp_path / 'out').mkdir()
   profile = cProfile.Profile(time.process_time)
