@@ -127,13 +127,17 @@ def default() -> ml_collections.ConfigDict:
     # and the frames of a window.
     'towers': {},
     'frames': config_dict.placeholder(int),
+    # As that of `init`.
+    'allow_overlap': False,
   }
-  # Towers from a training run's workdir or from converted weights.
+  # Towers from a training run's workdir or from converted weights. A run that
+  # has learned from this fold's unseen speakers is refused, unless allowed.
   config.init = {
     'video': config_dict.placeholder(str),
     'audio': config_dict.placeholder(str),
     'checkpoint': 'best',
     'skip': (),
+    'allow_overlap': False,
   }
   config.loss = {
     'label_smoothing': 0.0,

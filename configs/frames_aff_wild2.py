@@ -14,6 +14,14 @@ window that films of the training set, held out, have chosen.
 
 A tower without a path is left out. `:tiny` is for simulated films, with towers
 of `frames_towers.py`; half a minute on two CPU cores once features are cached.
+Smoothing helps where labels last, and must not where they are drawn anew for
+every frame (`--redraw`):
+
+  avemo simulate aff_wild2 --videos 24 --longer 4 --out RAW
+  avemo prepare aff_wild2 --raw RAW --data-dir DATA
+  avemo sweep --config=configs/frames_aff_wild2.py:tiny --workdir=runs/frames \
+    --adaptive 0.01 --config.data_dir=DATA \
+    --config.features.towers.face.path=runs/towers/face
 """
 
 from avemo import errors
@@ -80,19 +88,9 @@ def get_config(arg: str = ''):
 
 def get_sweep() -> list[dict[str, object]]:
   """The results table: each task by MLP and by transformer, three seeds."""
-  grid = []
-  for task, (heads, metric) in TASKS.items():
-    for kind in KINDS:
-      grid += [
-        {
-          'data.protocol': f'aff_wild2_official_{task}',
-          'model.heads': heads,
-          'control.metric': metric,
-          'loss.class_weights': 'balanced' if task == 'expr' else None,
-          'loss.action_unit_weights': 'balanced' if task == 'au' else None,
-          'model.kind': kind,
-          'seed': seed,
-        }
-        for seed in range(3)
-      ]
-  return grid
+  return [
+    {'arg': {'task': task, 'kind': kind}, 'seed': seed}
+    for task in TASKS
+    for kind in KINDS
+    for seed in range(3)
+  ]

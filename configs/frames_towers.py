@@ -1,8 +1,9 @@
 r"""Small towers from scratch, where no published weights are at hand.
 
 They stand in for those of `frames_aff_wild2.py`, on simulated corpora: an
-EfficientNet over single faces, or a VGGish over 0.975 s of speech, learned
-from the emotions of CREMA-D; some two minutes each on two CPU cores.
+EfficientNet over single faces, a VGGish over 0.975 s of speech, or a Wav2Vec2
+over as much, learned from the emotions of CREMA-D; some two minutes each on two
+CPU cores.
 
   avemo train --config=configs/frames_towers.py:tower=face \
     --workdir=runs/towers/face --config.data_dir=runs/data
@@ -14,6 +15,7 @@ from configs import common
 TOWERS = {
   'face': {'name': 'efficientnet', 'variant': 'tiny'},
   'vggish': {'name': 'vggish', 'variant': 'tiny'},
+  'wav2vec2': {'name': 'wav2vec2', 'variant': 'tiny'},
 }
 
 
@@ -34,7 +36,7 @@ def get_config(arg: str = ''):
     config.augment = {'flip': {}}
   else:
     config.model.use = ('audio',)
-    config.model.audio = TOWERS['vggish']
+    config.model.audio = TOWERS[arg.tower]
   config.loss.label_smoothing = 0.1
   config.optim.update(lr=2e-3, warmup=30, weight_decay=0.05, ema=0.97)
   config.control.evaluate_every = 200

@@ -19,8 +19,12 @@ tubelets that mix both, sums that wrap and an order drawn once for each clip.
 `tiny` is for simulated speakers and two CPU cores, about a minute a run; the
 grid below at that size compares code, not strategies:
 
+  avemo simulate crema_d --speakers 40 --clips-per-speaker 12 --out RAW
+  avemo simulate crema_d --speakers 40 --clips-per-speaker 12 --seed 1 \
+    --other-than RAW --out OTHER_RAW
+  avemo prepare crema_d --raw OTHER_RAW --data-dir OTHER
   avemo train --config=configs/pretrain_crema_d.py:size=tiny \
-    --workdir=runs/pretrain --config.data_dir=OTHER_SPEAKERS
+    --workdir=runs/pretrain --config.data_dir=OTHER
   avemo sweep --config=configs/sequences.py:tiny --workdir=runs/sequences \
     --config.data_dir=DATA --config.init.video=runs/pretrain
 """
@@ -97,7 +101,7 @@ def get_config(arg: str = ''):
 def get_sweep():
   """All strategies, other fusions and single modalities, by three seeds."""
   return [
-    list_overrides(strategy) | {'seed': seed}
+    {'arg': {'strategy': strategy}, 'seed': seed}
     for strategy in STRATEGIES
     for seed in SEEDS
   ]

@@ -3,7 +3,6 @@
 import collections
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import importlib
 import json
@@ -17,7 +16,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from absl import logging
 
-from avemo import corpora, errors, words
+from avemo import corpora, errors, locks, words
 from avemo.corpora import sheets
 from avemo.data import index, schema
 from avemo.media import faces
@@ -26,8 +25,6 @@ from datasets_tfds import beam, build, records
 # What a dataset was prepared from: a file of its own, which names a folder of
 # this machine and is left out where a dataset is given away.
 ORIGIN = 'prepared_from.json'
-
-_LOCK = '.lock'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,7 +151,8 @@ def prepare(
     raise errors.AvemoError('--runner-option is of no use without --runner')
   try:
     directory.parent.mkdir(parents=True, exist_ok=True)
-    with _lock(directory), _quiet():
+    busy = f'{directory}: is being prepared by another process; wait for it'
+    with locks.hold(directory.parent, busy), _quiet():
       origin = describe_origin(raw, face_model, labels)
       if directory.is_dir() and not overwrite:
         check_origin(directory, origin)
@@ -349,19 +347,6 @@ def _explain(directory, error):
     f'{directory}: cannot be written ({reason}); make room there, or choose '
     'another --data-dir'
   )
-
-
-@contextlib.contextmanager
-def _lock(directory) -> Iterator[None]:
-  """Keeps a second build of the same dataset out; ends with the process."""
-  with open(directory.parent / _LOCK, 'w') as file:
-    try:
-      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-      raise errors.AvemoError(
-        f'{directory}: is being prepared by another process'
-      ) from None
-    yield
 
 
 @contextlib.contextmanager

@@ -1,9 +1,6 @@
 """A config and a grid of seconds, as a file in a folder of a test's own."""
 
-import contextlib
 import pathlib
-
-import pytest
 
 TEXT = '''"""By sound alone, as small as it gets."""
 
@@ -36,24 +33,3 @@ def write_config(
     text += f'\n\ndef get_sweep():\n  return {sweep}\n'
   path.write_text(text)
   return path
-
-
-@contextlib.contextmanager
-def cached_compilation(folder: pathlib.Path):
-  """Compiles what is alike once, in this process and in those it starts."""
-  import jax
-
-  settings = {
-    'jax_compilation_cache_dir': str(folder),
-    'jax_persistent_cache_min_compile_time_secs': 0.0,
-    'jax_persistent_cache_min_entry_size_bytes': 0,
-  }
-  before = {name: getattr(jax.config, name) for name in settings}
-  for name, value in settings.items():
-    jax.config.update(name, value)
-  with pytest.MonkeyPatch.context() as patch:
-    for name, value in settings.items():
-      patch.setenv(name.upper(), str(value))
-    yield
-  for name, value in before.items():
-    jax.config.update(name, value)

@@ -15,14 +15,6 @@ SAMPLES = 24_000
 LENGTHS = np.array([24_000, 17_001, 9_000], np.int32)
 
 
-@pytest.fixture(autouse=True, scope='module')
-def compile_quickly():
-  before = jax.config.read('jax_disable_most_optimizations')
-  jax.config.update('jax_disable_most_optimizations', True)
-  yield
-  jax.config.update('jax_disable_most_optimizations', before)
-
-
 @functools.cache
 def jitted():
   return jax.jit(lib.compute_functionals)

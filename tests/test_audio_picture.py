@@ -12,14 +12,6 @@ import scipy.fft
 from avemo.audio import picture
 
 
-@pytest.fixture(autouse=True, scope='module')
-def compile_quickly():
-  before = jax.config.read('jax_disable_most_optimizations')
-  jax.config.update('jax_disable_most_optimizations', True)
-  yield
-  jax.config.update('jax_disable_most_optimizations', before)
-
-
 def draw(speech, length, **options):
   compute = functools.partial(picture.draw, **options)
   return np.asarray(jax.jit(compute)(speech, length))

@@ -14,14 +14,6 @@ BANK = vggish.make_mel_bank()
 TRANSFORM = vggish.make_transform()
 
 
-@pytest.fixture(autouse=True, scope='module')
-def compile_quickly():
-  before = jax.config.read('jax_disable_most_optimizations')
-  jax.config.update('jax_disable_most_optimizations', True)
-  yield
-  jax.config.update('jax_disable_most_optimizations', before)
-
-
 def make_signal():
   """As in golden: noise, then silence, then a rising tone, int16 [34000]."""
   time = np.arange(12_000) / 16_000

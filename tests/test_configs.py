@@ -8,8 +8,8 @@ import pytest
 
 from avemo.data.clips import ClipOptions
 from avemo.evaluate import restore
-from avemo.experiment import configs
-from avemo.train import optim, run, settings
+from avemo.experiment import configs, grid
+from avemo.train import optim, run
 from configs import sequences
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -105,18 +105,15 @@ def test_config_makes_its_model(path, form):
 
 
 def test_the_grid_of_sequences_names_each_way_by_three_seeds():
-  sweep = sequences.get_sweep()
-  assert len(sweep) == 3 * len(sequences.STRATEGIES) == 36
-  config = configs.load([f'--config={ROOT}/configs/sequences.py:tiny'])
-  made = set()
-  for overrides in sweep:
-    point = config.copy_and_resolve_references()
-    assert overrides.keys() <= settings.flatten(config.to_dict()).keys()
-    point.update_from_flattened_dict(overrides)
-    model = point.model.to_dict()
-    # Of one seed the model too, which must find its options right.
-    made.add(restore.make_model(model, num_classes=6, augment={}))
-  assert len(made) == len(sequences.STRATEGIES)
+  trials = grid.load_trials([f'--config={ROOT}/configs/sequences.py:tiny'])
+  assert len(trials) == 3 * len(sequences.STRATEGIES) == 36
+  assert trials[0].name == 'strategy=fslf_seed=0'
+  # The model too, which must find its options right.
+  models = {
+    restore.make_model(trial.config['model'], num_classes=6, augment={})
+    for trial in trials[::3]
+  }
+  assert len(models) == len(sequences.STRATEGIES)
 
 
 def test_a_probe_trains_the_norm_and_the_layer_after_it_alone():

@@ -17,14 +17,6 @@ GOLDEN = np.load(golden_sources.GOLDEN / 'efficientnet.npz')
 TOLERANCE = 1e-5
 
 
-@pytest.fixture(autouse=True, scope='module')
-def compile_quickly():
-  before = jax.config.read('jax_disable_most_optimizations')
-  jax.config.update('jax_disable_most_optimizations', True)
-  yield
-  jax.config.update('jax_disable_most_optimizations', before)
-
-
 def list_shapes(variant, classifier='classifier.0', outputs=8):
   """Shapes by name of a published file with another classifier."""
   shapes = golden_sources.read_listing(

@@ -19,14 +19,6 @@ from avemo.models import hicmae as models
 GOLDEN = np.load(pathlib.Path(__file__).parent / 'golden' / 'hicmae.npz')
 
 
-@pytest.fixture(autouse=True, scope='module')
-def compile_quickly():
-  before = jax.config.read('jax_disable_most_optimizations')
-  jax.config.update('jax_disable_most_optimizations', True)
-  yield
-  jax.config.update('jax_disable_most_optimizations', before)
-
-
 def draw(name, shape):
   generator = np.random.default_rng(zlib.crc32(name.encode()))
   drawn = 0.1 * generator.standard_normal(shape)

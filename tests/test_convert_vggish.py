@@ -18,14 +18,6 @@ GOLDEN = np.load(golden_sources.GOLDEN / 'vggish.npz')
 TOLERANCE = 1e-5
 
 
-@pytest.fixture(autouse=True, scope='module')
-def compile_quickly():
-  before = jax.config.read('jax_disable_most_optimizations')
-  jax.config.update('jax_disable_most_optimizations', True)
-  yield
-  jax.config.update('jax_disable_most_optimizations', before)
-
-
 def draw_torch():
   shapes = golden_sources.read_listing(GOLDEN['names'], GOLDEN['shapes'])
   return {

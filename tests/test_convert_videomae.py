@@ -20,14 +20,6 @@ FORMATS = ('pth', 'safetensors', 'saved_model', 'h5')
 TOLERANCE = 1e-5
 
 
-@pytest.fixture(autouse=True, scope='module')
-def compile_quickly():
-  before = jax.config.read('jax_disable_most_optimizations')
-  jax.config.update('jax_disable_most_optimizations', True)
-  yield
-  jax.config.update('jax_disable_most_optimizations', before)
-
-
 def unpack(form, kind, folder):
   """A stored reference, its file written into the folder."""
   with np.load(GOLDEN / f'videomae_{form}_{kind}.npz') as stored:

@@ -24,14 +24,6 @@ LENGTHS = np.array([2_400, 1_700])
 STYLES = ('base', 'robust')
 
 
-@pytest.fixture(autouse=True, scope='module')
-def compile_quickly():
-  before = jax.config.read('jax_disable_most_optimizations')
-  jax.config.update('jax_disable_most_optimizations', True)
-  yield
-  jax.config.update('jax_disable_most_optimizations', before)
-
-
 def draw(name, shape):
   generator = np.random.default_rng(zlib.crc32(name.encode()))
   drawn = 0.2 * generator.standard_normal(shape)

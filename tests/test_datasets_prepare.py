@@ -16,7 +16,7 @@ import time
 import numpy as np
 import pytest
 
-from avemo import errors
+from avemo import errors, locks
 from avemo.data import schema
 from avemo.simulate import corpus
 from datasets_tfds import prepare
@@ -187,7 +187,7 @@ def test_a_second_build_at_the_same_time_is_refused(few_raw, tmp_path):
   builder = prepare.make_builder('crema_d', 'face', tmp_path)
   directory = pathlib.Path(builder.data_dir)
   directory.parent.mkdir(parents=True)
-  with prepare._lock(directory):
+  with locks.hold(directory.parent, 'busy'):
     with pytest.raises(errors.AvemoError, match='another process'):
       build(few_raw, tmp_path)
 

@@ -100,6 +100,7 @@ def test_names_are_never_those_of_clean_scores():
     conditions.Condition(snr=10): 'snr-10db',
     conditions.Condition(snr=-2.5, noise='pink'): 'snr-minus-2.5db-pink',
     conditions.Condition('video', 0): 'without-video-snr-0db',
+    conditions.Condition(adaptive=0.01): 'adaptive-0.01',
   }
   assert {condition: condition.name for condition in names} == names
 
@@ -110,6 +111,7 @@ def test_names_are_never_those_of_clean_scores():
     ({'without': 'sound'}, ('video',), 'video, audio'),
     ({'snr': 1, 'noise': 'brown'}, ('audio',), 'white, pink'),
     ({'snr': 1000}, ('audio',), 'decibels'),
+    ({'adaptive': 2}, ('video',), '0 to 1'),
     ({'without': 'audio', 'snr': 3}, ('video', 'audio'), 'no sound'),
     ({'without': 'audio'}, ('audio',), 'nothing else'),
     ({'without': 'audio'}, ('video',), 'uses video alone'),

@@ -25,12 +25,6 @@ PROTOCOL = 'crema_d_hicmae_5fold'
 FOLDS = [0, 1, 2]
 
 
-@pytest.fixture(scope='module', autouse=True)
-def compile_once(tmp_path_factory):
-  with small_grid.cached_compilation(tmp_path_factory.mktemp('cache')):
-    yield
-
-
 @pytest.fixture(scope='module')
 def config(tmp_path_factory, tiny_crema_d_dataset):
   folder = tmp_path_factory.mktemp('config')
@@ -174,6 +168,39 @@ def test_another_seed_stands_beside(workdir, config, tmp_path, capsys):
   assert note['seeds'] == [0, 7]
   run = json.loads((tmp_path / 'cross/fold_1_seed_7/config.json').read_text())
   assert run['seed'] == 7 and run['data']['fold'] == 1
+
+
+def test_what_a_fold_has_seen_before_is_told_of_all(workdir, config, tmp_path):
+  shutil.copytree(workdir, tmp_path / 'cross')
+  path = tmp_path / 'cross/fold_1/eval/test/metrics.json'
+  metrics = json.loads(path.read_text())
+  path.write_text(json.dumps(metrics | {'overlap': ['a tower was there']}))
+  cli.main(make_words(config, tmp_path / 'cross'))
+  summary = json.loads((tmp_path / 'cross/summary.json').read_text())
+  assert 'fold_1: a tower was there' in summary['warnings']
+  page = (tmp_path / 'cross/report.html').read_text()
+  assert 'fold_1: a tower was there' in page
+
+
+def test_a_fold_that_was_scored_otherwise_is_scored_again(
+  workdir, config, tmp_path
+):
+  shutil.copytree(workdir, tmp_path / 'cross')
+  folder = tmp_path / 'cross/fold_2'
+  expected = (folder / 'result.json').read_text()
+  trained = (folder / 'metrics.jsonl').read_bytes()
+  made = json.loads(expected)
+  # As if by another setting of then; that of the training is no other.
+  made['config']['evaluate'] = {'smooth': 'median:1'}
+  made['scores']['test']['uar'] = 2.0
+  (folder / 'result.json').write_text(json.dumps(made))
+  (tmp_path / 'cross/summary.json').unlink()
+  cli.main(make_words(config, tmp_path / 'cross', '--fold=2'))
+  again = json.loads((folder / 'result.json').read_text())
+  assert again['scores'] == json.loads(expected)['scores']
+  assert again['config'] == json.loads(expected)['config']
+  assert again['best_on_test'] == json.loads(expected)['best_on_test']
+  assert (folder / 'metrics.jsonl').read_bytes() == trained
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,8 @@ def test_trials_have_the_overrides_and_what_get_config_takes(load):
   assert config['optim']['lr'] == 0.5 and config['seed'] == 1
   assert config['steps'] == 9 and config['model']['audio']['widths'] == [6]
   assert config == json.loads(json.dumps(config))
-  assert len({grid.name_system(t.overrides) for t in trials}) == 2
+  systems = [grid.find_system(t.overrides) for t in trials]
+  assert len({grid.make_name(one) for one in systems}) == 2
   (text,) = load("[{'arg': 'width=7'}]")
   assert text.config['model']['audio']['widths'] == [7]
   assert text.name == 'width=7'
@@ -71,6 +72,7 @@ def test_a_grid_may_grow_and_names_stay():
     ("[{'seed.x': 0}]", ['seed is no section']),
     ("[{'optim.lr': 'fast'}]", ['optim.lr']),
     ("[{'seed': 0}, {'seed': 0}]", ['there twice']),
+    ("[{'optim.lr': 1.0}, {'optim.lr': 1.0, 'seed': 0}]", ['there twice']),
     ("[{'arg': {'widht': 3}}]", ['widht', 'width']),
     ('[]', ['no trial']),
     ("{'seed': 0}", ['list of dicts']),
@@ -128,12 +130,11 @@ def test_the_script_of_an_array_job(tmp_path, trials):
     '--snr=-5',
   ):
     assert word in text
-  listed = (tmp_path / 'a b/slurm/trials.txt').read_text().split()
-  assert listed == ['seed=0', 'seed=1', 'seed=2']
+  assert [path.name for path in script.parent.iterdir()] == ['sweep.sbatch']
   assert '#SBATCH --requeue\n' in text
   with pytest.raises(errors.AvemoError, match='NAME=VALUE'):
     slurm.make_script(
-      tmp_path, [], 1, parallel=None, launcher_options=['=gpu'], options=[]
+      tmp_path, [], ['x'], parallel=None, launcher_options=['=gpu'], options=[]
     )
 
 
@@ -161,6 +162,12 @@ def test_every_job_of_the_array_runs_its_own_trial(
     'seed=0', 'seed=1', 'seed=2',
   ]  # fmt: skip
   assert all('-m avemo sweep --config=c.py' in line for line in lines)
+  # Jobs of an earlier submission, which sbatch has copied, keep their trials.
+  copied = script.read_text()
+  slurm.write_script(tmp_path / 'a b', ['--config=c.py'], trials[2:])
+  script.write_text(copied)
+  slurm.submit(script)
+  assert told.read_text().splitlines() == 2 * lines
   sbatch.write_text('#!/bin/sh\necho no such partition >&2\nexit 1\n')
   with pytest.raises(errors.AvemoError, match='no such partition'):
     slurm.submit(script)

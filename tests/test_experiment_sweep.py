@@ -15,17 +15,11 @@ import small_run
 
 from avemo import cli, errors
 from avemo.evaluate import table
-from avemo.experiment import collect, systems, trial
+from avemo.experiment import collect, folders, grid, sweep, systems, trial
 
 # The second fails when its model is made.
 GRID = "[{'seed': 0}, {'seed': 0, 'model.audio.name': 'vggis'}]"
 GOOD, BAD = 'seed=0', 'audio.name=vggis_seed=0'
-
-
-@pytest.fixture(scope='module', autouse=True)
-def compile_once(tmp_path_factory):
-  with small_grid.cached_compilation(tmp_path_factory.mktemp('cache')):
-    yield
 
 
 def make_words(config, workdir):
@@ -93,6 +87,24 @@ def test_whole_trials_are_left_and_other_sweeps_refused(workdir, capsys):
   assert 'something else than a sweep' in capsys.readouterr().err
   assert (workdir / GOOD / 'result.json').stat().st_mtime_ns == before
   config.write_text(text)
+
+
+def test_a_trial_that_another_process_runs_is_left_to_it(tmp_path, monkeypatch):
+  monkeypatch.setattr(sweep, 'PATIENCE', 0.1)
+  config = {'data': {}}
+  chosen = grid.Trial('seed=0', {'seed': 0}, config)
+  folder = tmp_path / chosen.name
+  folder.mkdir()
+  (folder / 'log.txt').write_text('avemo: another process is at work there\n')
+  with folders.lock(folder, name=sweep.LOCK_FILE):
+    with pytest.raises(errors.AvemoError, match='another process'):
+      sweep.run_one(tmp_path, chosen)
+    assert 'another process' in sweep.note_failure(folder, 1)
+  assert not (folder / sweep.FAILED_FILE).exists()
+  # Nobody is there, and it fails by itself: it has no seed.
+  with pytest.raises(errors.AvemoError, match='seed'):
+    sweep.run_one(tmp_path, chosen)
+  assert 'seed' in (folder / sweep.FAILED_FILE).read_text()
 
 
 @pytest.mark.slow
@@ -168,6 +180,21 @@ def test_a_table_of_a_later_evaluation_is_refused(made):
     systems.read_trial(folder)
 
 
+def test_systems_whose_names_are_alike_have_a_row_each(tmp_path):
+  trials = {}
+  for number, tower in enumerate(('video', 'audio')):
+    for seed in (0, 1):
+      trials[f'trial-{number}-{seed}'] = write_run(
+        tmp_path / f'trial-{number}-{seed}', seed, 0.5 + 0.2 * number, 0.5,
+        overrides={f'model.{tower}.position.kind': 'a'},
+      )  # fmt: skip
+  (tmp_path / 'sweep.json').write_text(json.dumps({'trials': trials}))
+  one, other = systems.find_systems(tmp_path)
+  assert one.name == 'position.kind=a' and other.name.startswith(one.name)
+  assert one.name != other.name and one.overrides != other.overrides
+  assert [len(system.runs) for system in (one, other)] == [2, 2]
+
+
 @pytest.fixture
 def made(tmp_path):
   """Three systems with two seeds each, and a seed that is missing."""
@@ -229,6 +256,27 @@ def test_a_baseline_and_a_metric_may_be_named(made, capsys):
     with pytest.raises(SystemExit):
       cli.main(['collect', str(made), f'--{option}={value}'])
     assert f'did you mean {near!r}' in capsys.readouterr().err
+
+
+def test_tasks_have_a_table_each(made, capsys):
+  for seed in (0, 1):
+    path = made / f'fusion.kind=c_seed={seed}/result.json'
+    result = json.loads(path.read_text())
+    films = {'ccc_mean': 0.5, 'ccc_mean_unsmoothed': 0.4, 'num_examples': 144}
+    adaptive = {'adaptive': 0.01, 'ccc_mean': 0.45, 'looked_at': 0.25}
+    result |= {'scores': {'test': films}, 'metric': 'val/ccc_mean'}
+    result['conditions'] = {'adaptive-0.01': adaptive}
+    path.write_text(json.dumps(result))
+  rows = {row['system'][-1]: row for row in collect.collect(made)}
+  assert rows['b']['difference'] is not None
+  assert rows['c']['chosen_by_validation'] == 'val/ccc_mean'
+  assert rows['c']['ccc_mean_unsmoothed'] == pytest.approx(0.4)
+  assert rows['c']['ccc_mean adaptive-0.01'] == pytest.approx(0.45)
+  assert rows['c']['looked_at adaptive-0.01'] == pytest.approx(0.25)
+  assert 'uar' not in rows['c'] and 'ccc_mean' not in rows['a']
+  out = capsys.readouterr().out
+  assert 'faces looked at adaptive-0.01' in out and 'ccc_mean unsmoothed' in out
+  assert out.count('seeds') == 2
 
 
 def test_other_clips_are_not_compared(made):

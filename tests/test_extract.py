@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import functools
 import os
 import stat
 import types
@@ -11,15 +12,19 @@ import films
 import jax
 import numpy as np
 import pytest
+import small_towers
 
 from avemo import cli, errors
+from avemo.data import clips
 from avemo.data.labels import LabelSpace
 from avemo.evaluate import restore
 from avemo.experiment import conversion
-from avemo.extract import run
+from avemo.extract import features, run
 from avemo.extract.settings import Settings
-from avemo.media import decode, encode, openface
+from avemo.features import towers
+from avemo.media import decode, encode, faces, openface, stills
 from avemo.predict import files as files_lib
+from avemo.predict import people, windows
 
 REAL = os.environ.get('AVEMO_REAL_DATA')
 needs_real_data = pytest.mark.skipif(
@@ -325,6 +330,31 @@ def test_a_tower_alone_tells_of_windows_or_of_frames(film, tmp_path, name):
   else:
     # Windows of a second, each told by its middle.
     np.testing.assert_allclose(times, 0.5 + 0.25 * np.arange(len(times)))
+
+
+def test_a_tower_over_whole_pictures_sees_them_where_nobody_is(wall, tmp_path):
+  path = small_towers.write(tmp_path, 'face', margin=None)
+  tower = towers.load(path)
+  info = decode.probe(wall)
+  film = people.watch(wall, faces.make_detector(None), lambda time: None)
+  assert not film.people
+  embed = functools.partial(
+    features.embed_frames, wall, info, film, lambda time: None, tower=tower
+  )
+  times, values = embed(config='frame')['video']
+  shots = list(decode.read_frames(wall))
+  np.testing.assert_allclose(times, [shot.time for shot in shots], atol=1e-6)
+  # As training reads a record of the dataset that stores whole pictures.
+  jpegs = [stills.encode_jpeg(shot.image) for shot in shots]
+  record = {'frames': jpegs, 'face': [], 'box': []}
+  cut = clips.decode_frames(record, np.arange(len(shots)), tower.options)
+  expected = towers.embed_frames(tower, cut)
+  np.testing.assert_allclose(values, expected, atol=1e-5)
+  assert not len(embed(config='face')['video'][0])
+  # The run says which of the two its dataset stores.
+  data = {'mixture': {'a': {'name': 'a_av/frame:1.0.0'}}}
+  assert windows.find_config({'data': data}) == 'frame'
+  assert windows.find_config({}) == 'face'
 
 
 @needs_real_data

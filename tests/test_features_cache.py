@@ -11,7 +11,7 @@ import small_dataset
 import small_run
 
 from avemo import errors
-from avemo.data import labels, pipeline, targets
+from avemo.data import index, labels, pipeline, targets
 from avemo.data.clips import ClipOptions
 from avemo.evaluate import predictions, restore
 from avemo.features import cache, keys, shards, towers
@@ -232,6 +232,26 @@ def test_records_that_look_different_are_other_data(
   made.clear()
   fill(tmp_path, moved, make_towers('video'))
   assert made == [0, 1, 2, 3]
+
+
+def test_one_record_that_is_prepared_anew_makes_other_data(dataset):
+  def prepare(change):
+    records = [dataset.source[n] for n in range(30)]
+    records[2] = records[2] | change(records[2])
+    hashes = np.array([index.hash_record(record) for record in records])
+    columns = dataset.index | {index.HASH: hashes}
+    return type(dataset)(
+      **vars(dataset) | {'source': records, 'index': columns}
+    )
+
+  plain = keys.identify_data(prepare(lambda record: {}))
+  assert plain == keys.identify_data(prepare(lambda record: {}))
+  for change in (
+    lambda record: {'box': record['box'] + np.float32(1)},
+    lambda record: {'frames': record['frames'][::-1]},
+    lambda record: {'speech': record['speech'][2:] + b'\1\0'},
+  ):
+    assert keys.identify_data(prepare(change)) != plain
 
 
 def test_a_kill_leaves_nothing_that_looks_whole(

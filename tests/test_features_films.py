@@ -1,7 +1,9 @@
 """Features of frames, and a model over them, from records to every frame."""
 
+import functools
 import json
 
+import jax
 import numpy as np
 import pytest
 import small_films
@@ -12,10 +14,11 @@ from avemo import errors
 from avemo.data import clips
 from avemo.evaluate import restore
 from avemo.evaluate import run as evaluate_run
-from avemo.features import films, shards, towers
+from avemo.features import assembled, films, shards, towers
 from avemo.train import loop
 
 LENGTH = 8
+PUBLISHED = {'data': {'protocol': 'crema_d_hicmae_5fold_published'}}
 
 
 def make_films(films=6):
@@ -150,6 +153,12 @@ def test_another_weight_in_a_tower_is_refused(trained, dataset):
     ({'features': {'frames': None}}, 'features.frames is missing'),
     ({'optim': {'accumulate': 2}}, 'optim.accumulate'),
     ({'augment': {'gain': {}}}, 'augment.gain'),
+    ({'evaluate': {'smooth': 'chosen'}} | PUBLISHED, 'held out to choose on'),
+    (
+      {'evaluate': {'smooth': 'chosen'}, 'data': {'refit': True}},
+      'held out to choose on',
+    ),
+    ({'evaluate': {'smooth': 'meen:1'}}, 'mean'),
   ],
 )
 def test_what_a_sequence_cannot_do_is_said(
@@ -164,3 +173,25 @@ def test_what_a_sequence_cannot_do_is_said(
 def test_shards_hold_as_many_frames_as_their_records(dataset, trained):
   (entry,) = (trained / 'cache').glob('films-labels-*')
   assert shards.read(entry, 0)['count'].tolist() == [20] * 18
+
+
+def test_a_thinned_window_says_what_the_faces_it_holds_would(trained):
+  tower = towers.load(trained / 'face')
+  rng = np.random.default_rng(0)
+  frames = rng.integers(0, 256, (7, 32, 32, 3), np.uint8)
+  frames[3] = frames[2]
+  clip = {'frames': frames, 'has_video': np.array(True)}
+  kept, count = assembled.thin(clip, 0.28, 0.0)
+  # The third and fourth are alike, and never two in a row are looked at.
+  assert count == 4 and kept['frames'].shape == (4, 32, 32, 3)
+  assert kept['held'].tolist() == [0, 0, 1, 1, 2, 2, 3]
+  batch = {name: value[None] for name, value in kept.items()}
+  look = jax.jit(functools.partial(assembled.look, tower))
+  found, known = look(tower.variables, batch)
+  expected = towers.embed_frames(tower, frames[[0, 0, 2, 2, 4, 4, 6]])
+  assert known.shape == (1, 7) and known.all()
+  np.testing.assert_allclose(found[0], expected, atol=1e-5)
+  still, count = assembled.thin(
+    clip | {'frames': frames[:1].repeat(7, 0)}, 1, 0
+  )
+  assert count == 2 and still['held'].tolist() == [0, 0, 0, 0, 1, 1, 1]

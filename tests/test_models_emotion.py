@@ -23,14 +23,6 @@ SECTIONS = {
 }
 
 
-@pytest.fixture(autouse=True, scope='module')
-def compile_quickly():
-  before = jax.config.read('jax_disable_most_optimizations')
-  jax.config.update('jax_disable_most_optimizations', True)
-  yield
-  jax.config.update('jax_disable_most_optimizations', before)
-
-
 def make(use=('video', 'audio'), kind='early', join_at=0, audio=VIT, **fields):
   fusion = {'kind': kind, 'early': {'join_at': join_at}, 'late': {}}
   sections = SECTIONS | {'audio': audio, 'fusion': fusion} | fields

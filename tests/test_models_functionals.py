@@ -16,14 +16,6 @@ SAMPLES = 4_000
 AUDIO = {'name': 'functionals', 'width': 16}
 
 
-@pytest.fixture(autouse=True, scope='module')
-def compile_quickly():
-  before = jax.config.read('jax_disable_most_optimizations')
-  jax.config.update('jax_disable_most_optimizations', True)
-  yield
-  jax.config.update('jax_disable_most_optimizations', before)
-
-
 # ----------------------------------------------------------- standardisation
 
 

@@ -24,14 +24,6 @@ KINDS = tuple(FUSION)
 BOTH = ('video', 'audio')
 
 
-@pytest.fixture(autouse=True, scope='module')
-def compile_quickly():
-  before = jax.config.read('jax_disable_most_optimizations')
-  jax.config.update('jax_disable_most_optimizations', True)
-  yield
-  jax.config.update('jax_disable_most_optimizations', before)
-
-
 def make(kind, use=BOTH, audio=None, video=None, **options):
   fusion = FUSION | {'kind': kind, kind: FUSION[kind] | options}
   return emotion.Emotion(

@@ -15,14 +15,6 @@ SIZES = {'variant': 'tiny', 'width': 16, 'depth': 2, 'num_heads': 2}
 SMALL = {'features': {'front_end': 'filterbank', 'num_frames': 32}}
 
 
-@pytest.fixture(autouse=True, scope='module')
-def compile_quickly():
-  before = jax.config.read('jax_disable_most_optimizations')
-  jax.config.update('jax_disable_most_optimizations', True)
-  yield
-  jax.config.update('jax_disable_most_optimizations', before)
-
-
 def make_batch(seed=0):
   draw = np.random.default_rng(seed)
   return {

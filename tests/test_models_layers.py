@@ -9,14 +9,6 @@ from avemo.models import layers, positions
 WIDTH = 16
 
 
-@pytest.fixture(autouse=True, scope='module')
-def compile_quickly():
-  before = jax.config.read('jax_disable_most_optimizations')
-  jax.config.update('jax_disable_most_optimizations', True)
-  yield
-  jax.config.update('jax_disable_most_optimizations', before)
-
-
 def make_encoder(**fields):
   return layers.Encoder(
     **{'width': WIDTH, 'depth': 4, 'num_heads': 2, 'key_bias': False} | fields

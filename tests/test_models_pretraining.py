@@ -29,14 +29,6 @@ SMALL = {
 }
 
 
-@pytest.fixture(autouse=True, scope='module')
-def compile_quickly():
-  before = jax.config.read('jax_disable_most_optimizations')
-  jax.config.update('jax_disable_most_optimizations', True)
-  yield
-  jax.config.update('jax_disable_most_optimizations', before)
-
-
 def make_model(**fields):
   return models.MODELS['videomae_pretraining'](**SMALL | fields)
 

@@ -24,14 +24,6 @@ AUDIO_COUNTS = {
 }
 
 
-@pytest.fixture(autouse=True, scope='module')
-def compile_quickly():
-  before = jax.config.read('jax_disable_most_optimizations')
-  jax.config.update('jax_disable_most_optimizations', True)
-  yield
-  jax.config.update('jax_disable_most_optimizations', before)
-
-
 def randomize(tree, seed=0):
   """Every leaf random, so that none of them can be forgotten unseen."""
   leaves, structure = jax.tree.flatten(tree)

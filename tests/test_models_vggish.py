@@ -8,14 +8,6 @@ from avemo import errors
 from avemo.models import emotion, positions, vggish
 
 
-@pytest.fixture(autouse=True, scope='module')
-def compile_quickly():
-  before = jax.config.read('jax_disable_most_optimizations')
-  jax.config.update('jax_disable_most_optimizations', True)
-  yield
-  jax.config.update('jax_disable_most_optimizations', before)
-
-
 def draw(*shape, seed=0):
   return np.random.default_rng(seed).standard_normal(shape, np.float32)
 

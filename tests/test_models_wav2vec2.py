@@ -29,14 +29,6 @@ STYLES = pytest.mark.parametrize(
 )
 
 
-@pytest.fixture(autouse=True, scope='module')
-def compile_quickly():
-  before = jax.config.read('jax_disable_most_optimizations')
-  jax.config.update('jax_disable_most_optimizations', True)
-  yield
-  jax.config.update('jax_disable_most_optimizations', before)
-
-
 def init_shapes(tower, num_samples=800):
   x = jax.ShapeDtypeStruct((1, num_samples), jnp.float32)
   return jax.eval_shape(tower.init, jax.random.key(0), x)['params']

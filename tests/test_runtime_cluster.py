@@ -1,11 +1,12 @@
 """What the environments of schedulers say of a process."""
 
+import os
 import pathlib
 import types
 
 import pytest
 
-from avemo import errors
+from avemo import cli, errors
 from avemo.runtime import cluster
 
 NOWHERE = pathlib.Path('/nowhere')
@@ -143,3 +144,26 @@ def test_a_machine_with_tpus_is_left_to_jax(tmp_path, monkeypatch):
   assert cluster.find({'JAX_PLATFORMS': 'cpu'}, tmp_path) == cluster.ALONE
   assert cluster.find(GIVEN, tmp_path).count == 4
   assert cluster.find({}, NOWHERE) == cluster.ALONE
+
+
+@pytest.mark.parametrize(
+  'words',
+  [
+    ['evaluate'],
+    ['cross-validate', '--config=none.py', '--protocol=crema_d_hicmae_5fold'],
+    ['sweep', '--config=none.py'],
+  ],
+)
+def test_the_work_of_one_process_is_refused_to_several(
+  words, tmp_path, monkeypatch, capsys
+):
+  for name, value in SLURM.items():
+    monkeypatch.setenv(name, value)
+  with pytest.raises(SystemExit):
+    cli.main([*words, f'--workdir={tmp_path / "run"}'])
+  said = capsys.readouterr().err
+  assert f'{words[0]} is the work of one process' in said and '3 of 4' in said
+  # In the script of a job of four tasks, it is one process.
+  for name in SLURM.keys() - {'SLURM_JOB_ID', 'SLURM_NTASKS'}:
+    monkeypatch.delenv(name)
+  cluster.check_alone(dict(os.environ), words[0])

@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 
 from avemo import errors, simulate
-from avemo.simulate import corpus, crema_d, crema_d_quirks, cues, ravdess
+from avemo.simulate import (
+  choice,
+  corpus,
+  crema_d,
+  crema_d_quirks,
+  cues,
+  ravdess,
+)
 
 REAL = os.environ.get('AVEMO_REAL_DATA')
 needs_real_data = pytest.mark.skipif(
@@ -132,13 +139,26 @@ def test_speakers_spread_over_the_folds(room):
   folds = room.FOLDS
   assert sorted(sum(folds, ())) == sorted(room.SPEAKERS)
   for count in range(1, len(room.SPEAKERS) + 1):
-    chosen = corpus.choose_speakers(folds, count, set())
+    chosen = choice.choose_speakers(folds, count, set())
     assert len(set(chosen)) == count
     shares = [len(set(fold) & set(chosen)) for fold in folds]
     assert sum(share > 0 for share in shares) == min(count, len(folds))
     assert shares[0] > 0
-  twelve = corpus.choose_speakers(folds, 12, set())
+  twelve = choice.choose_speakers(folds, 12, set())
   assert sum(int(speaker) % 2 for speaker in twelve) in (5, 6, 7)
+
+
+def test_speakers_of_another_simulation_are_left_out(tmp_path):
+  first = corpus.plan('crema_d', speakers=40, clips_per_speaker=1)
+  cues.save(first, tmp_path)
+  avoid = choice.read_speakers('crema_d', tmp_path)
+  second = corpus.plan('crema_d', speakers=40, clips_per_speaker=1, avoid=avoid)
+  assert len(second.speakers) == 40
+  assert not first.speakers.keys() & second.speakers.keys()
+  with pytest.raises(errors.AvemoError, match='has 51; ask'):
+    corpus.plan('crema_d', speakers=52, avoid=avoid)
+  with pytest.raises(errors.AvemoError, match='a simulated crema_d'):
+    choice.read_speakers('ravdess', tmp_path)
 
 
 def test_a_subset_of_clips_is_spread_over_the_emotions():

@@ -12,6 +12,7 @@ from avemo.corpora import msp_improv as msp_improv_names
 from avemo.simulate import (
   actor,
   bayes,
+  choice,
   corpus,
   cues,
   enterface,
@@ -71,10 +72,10 @@ def test_speakers_are_chosen_without_numbers():
     'female', 'male', 'male', 'female',
   ]  # fmt: skip
   for count in range(1, 13):
-    chosen = corpus.choose_speakers(msp_improv.FOLDS, count, set())
+    chosen = choice.choose_speakers(msp_improv.FOLDS, count, set())
     sessions = collections.Counter(s[1:] for s in chosen)
     assert len(sessions) == min(count, 6)
-  four = corpus.choose_speakers(msp_improv.FOLDS, 4, set())
+  four = choice.choose_speakers(msp_improv.FOLDS, 4, set())
   assert {s[0] for s in four} == {'F', 'M'}
 
 

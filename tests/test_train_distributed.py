@@ -128,18 +128,37 @@ def unbroken(tmp_path_factory, cache):
   return find
 
 
-def test_one_of_two_is_killed_and_one_goes_on(tmp_path, cache, monkeypatch):
+@pytest.fixture
+def compile_fast(monkeypatch):
+  """In this process, and in those that are started."""
   monkeypatch.setenv('JAX_DISABLE_MOST_OPTIMIZATIONS', '1')
+  jax.config.update('jax_disable_most_optimizations', True)
+  yield
+  jax.config.update('jax_disable_most_optimizations', False)
+
+
+def test_one_of_two_is_killed_and_one_goes_on_to_the_losses_of_one(
+  tmp_path, cache, compile_fast
+):
   steps = 6
   end = [1, 4, 0.02, signal.SIGKILL]
   with pytest.raises(errors.AvemoError, match='process 1 was killed by SIGK'):
     launch(tmp_path, 2, steps, end)
+  of_two = read_losses(tmp_path)
   store = checkpoint.Checkpoints(tmp_path / 'checkpoints', read_only=True)
   first = store.latest_step()
   assert first and first <= 4
   assert launch(tmp_path, 1, steps) == 0
   losses = read_losses(tmp_path)
   assert {step for step, _ in losses} == set(range(1, steps + 1))
+  # One process that nothing stops says the same, at every step.
+  config = small_run.make_config(steps=steps, **SECTIONS)
+  loop.train(config, tmp_path / 'one', dataset=small_run.make_dataset())
+  expected = read_losses(tmp_path / 'one')
+  assert {step for step, _ in of_two} >= set(range(1, first + 1))
+  for found in (of_two, losses):
+    for key, value in found.items():
+      np.testing.assert_allclose(value, expected[key], atol=1e-5, err_msg=key)
   # What two have read of a step is what one reads of it, in the same order.
   before, after = read_orders(tmp_path)
   assert set(after) == set(range(first + 1, steps + 1))

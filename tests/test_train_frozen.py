@@ -30,13 +30,6 @@ HELD = ('stem', 'blocks_0', 'blocks_0_0')
 STEPS = 3
 
 
-@pytest.fixture(scope='module', autouse=True)
-def compile_fast():
-  jax.config.update('jax_disable_most_optimizations', True)
-  yield
-  jax.config.update('jax_disable_most_optimizations', False)
-
-
 def has_blocks(tower):
   return 'frozen_blocks' in tower.__dataclass_fields__
 

@@ -27,20 +27,6 @@ PARAMS = {
 }
 
 
-@pytest.fixture(scope='module', autouse=True)
-def compile_fast(tmp_path_factory):
-  cache = 'jax_compilation_cache_dir'
-  seconds = 'jax_persistent_cache_min_compile_time_secs'
-  before = {name: getattr(jax.config, name) for name in (cache, seconds)}
-  jax.config.update('jax_disable_most_optimizations', True)
-  jax.config.update(cache, str(tmp_path_factory.mktemp('cache')))
-  jax.config.update(seconds, 0.0)
-  yield
-  jax.config.update('jax_disable_most_optimizations', False)
-  for name, value in before.items():
-    jax.config.update(name, value)
-
-
 def fill(shapes, seed):
   draw = np.random.default_rng(seed)
   return jax.tree.map(

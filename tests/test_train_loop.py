@@ -11,26 +11,12 @@ import pytest
 import small_dataset
 import small_run
 
-from avemo import errors
+from avemo import errors, locks
 from avemo.evaluate import predictions, restore
 from avemo.metrics import classification
 from avemo.runtime import checkpoint, writers
 from avemo.train import about, loop
 from avemo.train import run as run_lib
-
-
-@pytest.fixture(scope='module', autouse=True)
-def compile_fast(tmp_path_factory):
-  cache = 'jax_compilation_cache_dir'
-  seconds = 'jax_persistent_cache_min_compile_time_secs'
-  before = {name: getattr(jax.config, name) for name in (cache, seconds)}
-  jax.config.update('jax_disable_most_optimizations', True)
-  jax.config.update(cache, str(tmp_path_factory.mktemp('cache')))
-  jax.config.update(seconds, 0.0)
-  yield
-  jax.config.update('jax_disable_most_optimizations', False)
-  for name, value in before.items():
-    jax.config.update(name, value)
 
 
 def train(workdir, dataset=None, steps=4, **sections):
@@ -251,7 +237,7 @@ def test_other_data_is_not_resumed_on(tmp_path):
 
 def test_two_runs_do_not_share_a_workdir(tmp_path):
   with (
-    loop.lock(tmp_path),
+    locks.hold(tmp_path, 'busy'),
     pytest.raises(errors.AvemoError, match='another process trains there'),
   ):
     train(tmp_path)

@@ -28,26 +28,6 @@ SEED_NAME = 'AVEMO_KILL_SEED'
 SEED = os.environ.get(SEED_NAME) or str(random.randrange(1 << 32))
 
 
-@pytest.fixture(scope='module', autouse=True)
-def compile_once(tmp_path_factory):
-  """A cache on disk, shared with the processes that the tests start."""
-  settings = {
-    'jax_compilation_cache_dir': str(tmp_path_factory.mktemp('cache')),
-    'jax_persistent_cache_min_compile_time_secs': 0.0,
-    'jax_persistent_cache_min_entry_size_bytes': 0,
-  }
-  before = {name: getattr(jax.config, name) for name in settings}
-  for name, value in settings.items():
-    jax.config.update(name, value)
-  environment = {name.upper(): str(value) for name, value in settings.items()}
-  with pytest.MonkeyPatch.context() as patch:
-    for name, value in environment.items():
-      patch.setenv(name, value)
-    yield
-  for name, value in before.items():
-    jax.config.update(name, value)
-
-
 class Killed(Exception):
   pass
 

@@ -138,13 +138,6 @@ def run(mesh, steps=3, **options):
   return jax.device_get(state), history
 
 
-@pytest.fixture(scope='module', autouse=True)
-def compile_fast():
-  jax.config.update('jax_disable_most_optimizations', True)
-  yield
-  jax.config.update('jax_disable_most_optimizations', False)
-
-
 @pytest.fixture(scope='module')
 def alone():
   return mesh_lib.make_mesh(devices=jax.devices()[:1])

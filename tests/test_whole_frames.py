@@ -171,7 +171,9 @@ def test_every_frame_is_answered_and_the_challenge_agrees(
 
 def test_half_the_faces_are_looked_at_at_most(sequence):
   cli.main(['evaluate', f'--workdir={sequence}', '--adaptive=0'])
-  metrics = json.loads((sequence / 'eval/test/metrics.json').read_text())
+  # Beside the clean score, in a folder that says so.
+  path = sequence / 'eval/test-adaptive-0/metrics.json'
+  metrics = json.loads(path.read_text())
   rate = metrics['frame_rate']
   assert 0.3 * rate['frames'] < rate['looked_at'] <= 0.5 * rate['frames']
   # The config has the window chosen by films that were held out.
@@ -193,3 +195,17 @@ def test_new_films_are_read_by_the_towers(made, sequence, tmp_path):
   for row in said:
     shares = [float(v) for k, v in row.items() if k.startswith('p_')]
     assert sum(shares) == pytest.approx(1, abs=1e-4)
+
+
+def test_new_films_are_read_at_an_adaptive_rate(made, sequence, tmp_path):
+  raw, _ = made
+  film = sorted(raw.glob('batch1/*.mp4'))[0]
+  cli.main(
+    ['predict', str(film), f'--workdir={sequence}', f'--out={tmp_path}']
+    + ['--every=1', '--adaptive=0']
+  )
+  about = json.loads((tmp_path / f'{film.stem}.json').read_text())
+  assert about['settings']['adaptive'] == 0
+  (line,) = [one for one in about['states'] if 'adaptive' in one]
+  faces, half = [int(word) for word in line.split() if word.isdigit()]
+  assert 0.4 * faces < half <= 0.6 * faces

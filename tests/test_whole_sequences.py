@@ -4,7 +4,6 @@ import csv
 import json
 import pathlib
 
-import jax
 import pytest
 
 from avemo import cli
@@ -24,14 +23,6 @@ SMALL = [
   '--config.model.video.depth=2',
   '--config.model.audio.depth=2',
 ]
-
-
-@pytest.fixture(autouse=True, scope='module')
-def compile_quickly():
-  before = jax.config.read('jax_disable_most_optimizations')
-  jax.config.update('jax_disable_most_optimizations', True)
-  yield
-  jax.config.update('jax_disable_most_optimizations', before)
 
 
 def train(data_dir, workdir, form, *flags):

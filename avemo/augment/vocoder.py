@@ -111,13 +111,10 @@ def stretch(
   margin = count * hop + N_FFT // 2 - waveform.shape[-1]
   padded = jnp.pad(waveform, ((0, 0), (N_FFT // 2, margin)))
   spectrum = jnp.fft.rfft(_cut_frames(padded, count) * window)  # [B, F, N]
-  size, phase = jnp.abs(spectrum), jnp.angle(spectrum)
-  # The advance beyond that of a bin's own frequency, in [-pi, pi].
-  expected = 2 * np.pi * np.arange(N_FFT // 2 + 1) / OVERLAP
-  advance = phase[:, 1:] - phase[:, :-1] - np.float32(expected)
-  advance -= 2 * np.pi * jnp.round(advance / (2 * np.pi))
-  # Multiples of the circle left out: float32 would lose the rest in them.
-  advance += np.float32(expected % (2 * np.pi))
+  size = jnp.abs(spectrum)
+  # How far each bin turns from one hop to the next, as a unit complex number:
+  # no angle need be taken, nor unwrapped.
+  turns = _to_unit_circle(spectrum[:, 1:] * jnp.conj(spectrum[:, :-1]))
   num_frames = -(-num_samples // hop) + 1
   places = np.arange(num_frames) * rate
   below = jnp.floor(places).astype(jnp.int32)
@@ -128,18 +125,26 @@ def stretch(
   magnitude = (
     take(size, below) * (1 - fraction) + take(size, below + 1) * fraction
   )
-  # The last advance leads out of the clip.
-  turned = jnp.cumsum(take(advance, below)[:, :-1], axis=1)
-  angle = phase[:, :1] + jnp.pad(turned, ((0, 0), (1, 0), (0, 0)))
-  frames = jnp.fft.irfft(
-    jnp.where(inside, magnitude, 0) * jnp.exp(1j * angle), n=N_FFT
-  )
+  # The last turn leads out of the clip.
+  turns = jnp.moveaxis(take(turns, below)[:, :-1], 1, 0)
+  first = _to_unit_circle(spectrum[:, 0])
+  # Unit length again at each frame: errors would grow along the clip.
+  turn = lambda phase, by: 2 * (_to_unit_circle(phase * by),)
+  _, phases = jax.lax.scan(turn, first, turns)
+  phases = jnp.moveaxis(jnp.concatenate([first[None], phases]), 0, 1)
+  frames = jnp.fft.irfft(jnp.where(inside, magnitude, 0) * phases, n=N_FFT)
   total = _add_frames(frames * window, hop)
   weight = _add_frames(
     jnp.broadcast_to(np.square(window), (1, num_frames, N_FFT)), hop
   )
   made = total / jnp.maximum(weight, 1e-3)
   return made[:, N_FFT // 2 : N_FFT // 2 + num_samples]
+
+
+def _to_unit_circle(values: jax.Array) -> jax.Array:
+  """Complex numbers of length 1 at the same angles; 1 for 0."""
+  length = jnp.square(values.real) + jnp.square(values.imag)
+  return jnp.where(length > 0, values * jax.lax.rsqrt(length), 1)
 
 
 def _cut_frames(padded: jax.Array, count: int) -> jax.Array:

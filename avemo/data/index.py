@@ -16,6 +16,8 @@ from avemo import errors
 from avemo.data import labels
 
 FILE = 'index.parquet'
+# Column of `hash_record`.
+HASH = 'record_sha256'
 SPLIT = 'clips'
 SAMPLE_RATE = 16_000
 
@@ -158,8 +160,36 @@ def make_row(number: int, record: Mapping[str, Any]) -> dict[str, Any]:
     'duration': np.float32(max(shown, num_samples / SAMPLE_RATE)),
   }
   row |= count_frame_labels(record)
+  row[HASH] = hash_record(record)
   others = sorted(set(record) - set(_COPIED) - set(_LEFT_OUT))
   return row | {name: _to_value(record[name]) for name in others}
+
+
+def hash_record(record: Mapping[str, Any]) -> str:
+  """A sha256 of all that a record holds: pictures, boxes, sound, labels."""
+  digest = hashlib.sha256()
+  _update(digest, record)
+  return digest.hexdigest()
+
+
+def _update(digest: Any, value: Any) -> None:
+  if isinstance(value, Mapping):
+    for name in sorted(value):
+      digest.update(name.encode())
+      _update(digest, value[name])
+  elif isinstance(value, bytes):
+    # With its length, for several may follow one another.
+    digest.update(f'{len(value)};'.encode() + value)
+  elif isinstance(value, list | tuple):
+    for one in value:
+      _update(digest, one)
+  else:
+    array = np.asarray(value)
+    if array.dtype == object:
+      _update(digest, list(array))
+    else:
+      digest.update(f'{array.dtype}{array.shape}'.encode())
+      digest.update(array.tobytes())
 
 
 def _to_value(value):

@@ -1,4 +1,4 @@
-"""Tests under worse conditions: a modality missing, or noise on the sound."""
+"""Tests under worse conditions: a modality missing, noise, fewer frames."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -22,11 +22,15 @@ class Condition:
     without: a modality that is taken for missing.
     snr: signal-to-noise ratio of the sound in decibels; None adds no noise.
     noise: 'white', or 'pink', as strong in every octave.
+    adaptive: of a model over features of frames: faces that differ by no more
+      from the one looked at before are taken for it, see
+      `features.adaptive.choose`; every face is looked at when None.
   """
 
   without: str | None = None
   snr: float | None = None
   noise: str = 'white'
+  adaptive: float | None = None
 
   def __post_init__(self):
     if self.without not in (None, *MODALITIES):
@@ -39,6 +43,10 @@ class Condition:
       )
     if self.snr is not None and not -100 <= self.snr <= 100:
       raise errors.AvemoError(f'snr {self.snr}: decibels, -100 to 100')
+    if self.adaptive is not None and not 0 <= self.adaptive <= 1:
+      raise errors.AvemoError(
+        f'adaptive={self.adaptive}: the difference of grey that counts, 0 to 1'
+      )
     if self.without == 'audio' and self.snr is not None:
       raise errors.AvemoError('without audio there is no sound to add noise to')
 
@@ -50,6 +58,8 @@ class Condition:
       sign = 'minus-' if self.snr < 0 else ''
       words.append(f'snr-{sign}{abs(self.snr):g}db')
       words += [self.noise] if self.noise != NOISES[0] else []
+    if self.adaptive is not None:
+      words.append(f'adaptive-{self.adaptive:g}')
     return '-'.join(words)
 
   def describe(self) -> dict[str, Any]:
@@ -57,7 +67,14 @@ class Condition:
     found = {'without': self.without} if self.without else {}
     if self.snr is not None:
       found |= {'snr': self.snr, 'noise': self.noise}
+    if self.adaptive is not None:
+      found['adaptive'] = self.adaptive
     return found
+
+  @property
+  def changes_clips(self) -> bool:
+    """Whether clips are altered, rather than fewer frames of them read."""
+    return self.without is not None or self.snr is not None
 
   def check(self, use: tuple[str, ...]) -> None:
     """Raises an AvemoError where a model has no use for what is changed."""

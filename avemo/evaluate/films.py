@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,14 +54,8 @@ def smooth_rows(
     note = 'the window is chosen on these films, which are left as they are'
     return found, {'smoothing': {'ways': dict.fromkeys(tasks), 'note': note}}
   if way == smooth.CHOSEN:
-    held = parts_lib.find_split(dataset, parts, 'val')
-    tested = parts_lib.find_split(dataset, parts, 'test')
-    if not len(held) or np.isin(held, tested).any():
-      raise errors.AvemoError(
-        f'smooth={way}: no films of the training set are held out to choose '
-        'on; name a window, such as mean:1'
-      )
-    other = predict(held)
+    data = restored.config['data']
+    other = predict(find_held_out(dataset, parts, refit=data.get('refit')))
     ways, scored = smooth.choose(
       other, find_times(restored, dataset, other), dataset, tasks
     )
@@ -74,6 +68,50 @@ def smooth_rows(
   times = find_times(restored, dataset, found)
   found = smooth.apply(found, times, dataset, about['ways'])
   return found, {'smoothing': about}
+
+
+def find_held_out(
+  dataset: Any, parts: Sequence[parts_lib.Part], *, refit: bool | None
+) -> np.ndarray:
+  """The records on which a window to smooth by is chosen.
+
+  Args:
+    dataset: of the parts.
+    parts: the corpora.
+    refit: whether validation records are trained on as well.
+
+  Raises:
+    AvemoError: there are none that are neither trained on nor scored.
+  """
+  held = parts_lib.find_split(dataset, parts, 'val')
+  tested = parts_lib.find_split(dataset, parts, 'test')
+  if refit or not len(held) or np.isin(held, tested).any():
+    raise errors.AvemoError(
+      f'smooth={smooth.CHOSEN}: no films of the training set are held out to '
+      'choose on; name a window, such as mean:1'
+    )
+  return held
+
+
+def check_way(
+  config: Mapping[str, Any], dataset: Any, has_frames: Callable[[], bool]
+) -> None:
+  """Raises an AvemoError where a run could not be smoothed as its config says.
+
+  Args:
+    config: of the run.
+    dataset: of the run.
+    has_frames: whether frames are labelled, and so scored.
+  """
+  way = (config.get('evaluate') or {}).get('smooth') or 'none'
+  smooth.check(way)
+  if way != 'none' and not has_frames():
+    raise errors.AvemoError(
+      f'config: evaluate.smooth={way}: these are clips, and films are smoothed'
+    )
+  if way == smooth.CHOSEN:
+    data = config['data']
+    find_held_out(dataset, parts_lib.read(data), refit=data.get('refit'))
 
 
 def find_times(
@@ -107,7 +145,7 @@ def set_adaptive(
   """The model, to be read at an adaptive frame rate.
 
   Raises:
-    AvemoError: it does not read features of frames, or the threshold is none.
+    AvemoError: it does not read features of frames.
   """
   if not restored.towers or 'video' not in {
     one['modality'] for one in restored.towers
@@ -115,10 +153,6 @@ def set_adaptive(
     raise errors.AvemoError(
       f'{workdir}: --adaptive is for models over features of faces, frame by '
       'frame (model.name=sequence)'
-    )
-  if not 0 <= threshold <= 1:
-    raise errors.AvemoError(
-      f'adaptive={threshold}: the difference of grey that counts, 0 to 1'
     )
   section = restored.config['features'] | {'adaptive': threshold}
   config = restored.config | {'features': section}

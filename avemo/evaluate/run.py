@@ -14,7 +14,15 @@ import tqdm
 
 from avemo import errors
 from avemo.corpora import protocols
-from avemo.data import dimensions, folds, labels, mixture, pipeline, targets
+from avemo.data import (
+  dimensions,
+  folds,
+  labels,
+  mixture,
+  pipeline,
+  seen,
+  targets,
+)
 from avemo.data import parts as parts_lib
 from avemo.evaluate import (
   conditions,
@@ -43,7 +51,6 @@ def evaluate(
   fold: int | None = None,
   views: int | None = None,
   smooth: str | None = None,
-  adaptive: float | None = None,
   data_dir: str | os.PathLike | None = None,
   condition: conditions.Condition | None = None,
 ) -> dict[str, Any]:
@@ -63,9 +70,6 @@ def evaluate(
     smooth: of films labelled by frame: 'none', 'mean:S' or 'median:S', S in
       seconds, or 'chosen' by films of the training set that were held out; as
       the run's config says when None.
-    adaptive: of a model over features of frames: faces that differ by less
-      from the one looked at before are taken for it, see
-      `features.adaptive.choose`; every face is looked at when None.
     data_dir: where datasets are; as in the training run when None.
     condition: under which the clips are seen and heard; its folder is
       `eval/<split>-<name>/`, so that nobody takes it for the clean score. So
@@ -81,8 +85,8 @@ def evaluate(
   restored = restore.restore(workdir, checkpoint=checkpoint)
   condition = condition or conditions.Condition()
   condition.check(restored.options.use)
-  if adaptive is not None:
-    restored = films.set_adaptive(restored, workdir, adaptive)
+  if condition.adaptive is not None:
+    restored = films.set_adaptive(restored, workdir, condition.adaptive)
   section = restored.config['data']
   parts = choose_parts(workdir, section, data, protocol, fold)
   dataset = parts_lib.open_parts(
@@ -140,6 +144,10 @@ def evaluate(
     flaws = protocols.find_flaws(part.protocol, folds.make_rows(one.index))
     metrics['warnings'] += find_warnings(section, part, split, flaws)
     metrics['warnings'] += folds.list_leaks(one, part.protocol, part.fold)
+  # The first entry is the run's own, for which its protocol answers.
+  overlap = seen.list_warnings(seen.read(workdir)[1:], parts, dataset, records)
+  metrics |= {'overlap': overlap} if overlap else {}
+  metrics['warnings'] += overlap
   metrics['warnings'] += warn_of_data(restored, dataset, metrics)
   if metrics['views'] > 1 and found.frame is not None:
     if (found.frame >= 0).any():
@@ -338,7 +346,7 @@ def predict_rows(
       every=every,
       workers=section.get('workers', 0),
       progress=bar.update,
-      change=condition.apply if condition and condition.name else None,
+      change=condition.apply if condition and condition.changes_clips else None,
       features=features,
     )
 

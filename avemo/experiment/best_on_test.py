@@ -49,6 +49,8 @@ class Watcher:
       options=feed.options,
       batch_size=feed.batch_size,
       mesh=run.mesh,
+      # As many as the fold's own score has, beside which this one stands.
+      views=feed.views or 1,
       workers=feed.workers,
       every=feed.every,
     )

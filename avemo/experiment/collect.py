@@ -48,21 +48,49 @@ def collect(
   names = [system.name for system in systems]
   if baseline is not None and baseline not in names:
     settings_error('--baseline', baseline, names)
-  metrics = find_metrics(systems)
-  if metric is not None and metric not in metrics:
-    settings_error('--metric', metric, metrics or report.MAIN)
-  metric = metric or (metrics[0] if metrics else None)
-  rows = [describe(system, metrics) for system in systems]
-  best = mark_chosen(rows, systems)
-  against = baseline or best
-  if metric and against:
-    add_differences(rows, systems, against, metric)
+  parts = group(systems)
+  known = {name for part in parts for name in find_metrics(part)}
+  if metric is not None and metric not in known:
+    settings_error('--metric', metric, sorted(known) or report.MAIN)
+  tables = [make_table(part, baseline, metric) for part in parts]
+  rows = [row for table in tables for row in table.rows]
   write_table(folder / 'table.csv', rows)
-  about = {'metric': metric, 'metrics': metrics, 'against': against}
-  collect_report.write(folder, rows, systems, about)
-  print(collect_report.summarize(rows, systems, about))
+  collect_report.write(folder, tables)
+  print('\n\n'.join(collect_report.summarize(table) for table in tables))
   print(f'table: {folder / "table.csv"}, report: {folder / "report.html"}')
   return rows
+
+
+def group(systems: Sequence[System]) -> list[list[System]]:
+  """Systems by what they are scored by: a grid may have several tasks.
+
+  Those without a whole run stand with the first.
+  """
+  found: dict[tuple[str, ...], list[System]] = {}
+  for system in systems:
+    if system.runs:
+      found.setdefault(tuple(find_metrics([system])), []).append(system)
+  parts = list(found.values()) or [[]]
+  names = [one.name for one in parts[0]]
+  first = [one for one in systems if not one.runs or one.name in names]
+  return [first, *parts[1:]]
+
+
+def make_table(
+  systems: Sequence[System], baseline: str | None, metric: str | None
+) -> collect_report.Table:
+  """The rows of systems that are scored alike, and their differences."""
+  metrics = find_metrics(systems)
+  if metric not in metrics:
+    metric = metrics[0] if metrics else None
+  rows = [describe(system, metrics) for system in systems]
+  best = mark_chosen(rows, systems)
+  is_here = baseline in [system.name for system in systems]
+  against = baseline if is_here else best
+  if metric and against:
+    add_differences(rows, systems, against, metric)
+  about = {'metric': metric, 'metrics': metrics, 'against': against}
+  return collect_report.Table(rows, systems, about)
 
 
 def settings_error(option: str, value: str, known: Sequence[str]) -> None:
@@ -84,6 +112,12 @@ def find_metrics(systems: Sequence[System]) -> list[str]:
   ]
 
 
+def find_extras(system: System, metrics: Sequence[str]) -> list[str]:
+  """What is known of films beside the main figures."""
+  names = [*(f'{name}_unsmoothed' for name in metrics), 'looked_at']
+  return [n for n in names if any(n in run.scores for run in system.runs)]
+
+
 def describe(system: System, metrics: Sequence[str]) -> dict[str, Any]:
   """A row: what the system is, its scores over seeds, its cost."""
   row: dict[str, Any] = {'system': system.name}
@@ -92,6 +126,8 @@ def describe(system: System, metrics: Sequence[str]) -> dict[str, Any]:
   for name in metrics:
     mean, sd = mean_and_sd([run.scores[name] for run in system.runs])
     row |= {name: mean, f'{name}_sd': sd}
+  for name in find_extras(system, metrics):
+    row[name] = mean_and_sd([run.scores.get(name) for run in system.runs])[0]
   chosen = [run.chosen for run in system.runs if run.chosen]
   if chosen and len({name for name, _ in chosen}) == 1:
     row[chosen[0][0]] = mean_and_sd([value for _, value in chosen])[0]
@@ -99,7 +135,7 @@ def describe(system: System, metrics: Sequence[str]) -> dict[str, Any]:
     row[name] = mean_and_sd([run.cost.get(name) for run in system.runs])[0]
   shared = [set(run.conditions) for run in system.runs if run.conditions]
   for condition in sorted(set.union(*shared)) if shared else ():
-    for name in metrics[:1]:
+    for name in (*metrics[:1], *find_looks(system, condition)):
       values = [
         run.conditions[condition].get(name)
         for run in system.runs
@@ -109,6 +145,12 @@ def describe(system: System, metrics: Sequence[str]) -> dict[str, Any]:
   row['missing'] = ' '.join(system.missing)
   row['failed'] = '; '.join(f'{k}: {v}' for k, v in system.failed.items())
   return row
+
+
+def find_looks(system: System, condition: str) -> list[str]:
+  """The share of faces looked at, where a condition is about it."""
+  found = [run.conditions.get(condition, {}) for run in system.runs]
+  return ['looked_at'] if any('adaptive' in one for one in found) else []
 
 
 def mark_chosen(

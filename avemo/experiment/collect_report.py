@@ -1,5 +1,6 @@
 """The collected table as text and as a page."""
 
+import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,13 +10,25 @@ from avemo.experiment.systems import System
 from avemo.metrics import intervals
 
 
-def summarize(
-  rows: Sequence[Mapping[str, Any]],
-  systems: Sequence[System],
-  about: Mapping[str, Any],
-) -> str:
+@dataclasses.dataclass(frozen=True)
+class Table:
+  """Systems that are scored alike.
+
+  Attributes:
+    rows: of `collect.describe`, one a system.
+    systems: the same.
+    about: their `metrics`, the `metric` by which they are compared, and
+      `against` which of them.
+  """
+
+  rows: Sequence[Mapping[str, Any]]
+  systems: Sequence[System]
+  about: Mapping[str, Any]
+
+
+def summarize(table: Table) -> str:
   """The table as lines of text, and what is not in it."""
-  columns, cells = list_cells(rows, about)
+  columns, cells = list_cells(table.rows, table.about)
   widths = [
     max(len(row[place]) for row in [columns, *cells])
     for place in range(len(columns))
@@ -27,7 +40,8 @@ def summarize(
     ).rstrip()
     for row in [columns, *cells]
   ]
-  return '\n'.join([*lines, *list_notes(rows, systems, about)])
+  notes = list_notes(table.rows, table.systems, table.about)
+  return '\n'.join([*lines, *notes])
 
 
 def list_cells(
@@ -36,7 +50,13 @@ def list_cells(
   """Names of columns and cells, both as shown."""
   names = dict.fromkeys(name for row in rows for name in row)
   validation = [name for name in names if name.startswith('val/')]
+  extras = {
+    name: show_extra(name)
+    for name in names
+    if name.endswith('_unsmoothed') or name.split()[0] == 'looked_at'
+  }
   columns = ['system', 'seeds', *validation, *about['metrics']]
+  columns += extras.values()
   columns += ['seconds', 'parameters', 'GMACs', 'peak MiB', 'ms an example']
   compared = about['against'] and any(
     row.get('difference') is not None for row in rows
@@ -52,6 +72,7 @@ def list_cells(
       sd = row.get(f'{name}_sd')
       mean = show(row[name], '.3f')
       line.append(mean if sd is None else f'{mean} ± {sd:.3f}')
+    line += [show(row.get(name), '.3f') for name in extras]
     line += [
       show(row['training_seconds'], '.0f'),
       show(row['parameters'], ',.0f'),
@@ -65,6 +86,13 @@ def list_cells(
       line += [' to '.join(filter(None, ends)), show(row['p_holm'], '.3f')]
     cells.append(line)
   return columns, cells
+
+
+def show_extra(name: str) -> str:
+  """A column's name as shown."""
+  if name.endswith('_unsmoothed'):
+    return f'{name.removesuffix("_unsmoothed")} unsmoothed'
+  return name.replace('looked_at', 'faces looked at')
 
 
 def show(value: float | None, form: str, factor: float = 1.0) -> str:
@@ -107,17 +135,26 @@ def list_notes(
   return notes
 
 
-def write(
-  folder: pathlib.Path,
-  rows: Sequence[Mapping[str, Any]],
-  systems: Sequence[System],
-  about: Mapping[str, Any],
-) -> None:
+def write(folder: pathlib.Path, tables: Sequence[Table]) -> None:
   """Writes `report.html`."""
+  systems = [system for table in tables for system in table.systems]
+  page.write_page(
+    folder / 'report.html',
+    f'Collected: {folder.resolve().name}',
+    [section for table in tables for section in show_table(table, len(tables))],
+    lead=f'{len(systems)} systems, {sum(len(s.runs) for s in systems)} '
+    'trainings',
+  )
+
+
+def show_table(table: Table, count: int) -> list[page.Section]:
+  """The sections of one table of several."""
+  rows, systems, about = table.rows, table.systems, table.about
   columns, cells = list_cells(rows, about)
-  sections = [
+  of_what = f' by {about["metric"]}' if count > 1 else ''
+  return [
     page.Section(
-      'Systems',
+      f'Systems{of_what}',
       text=list_notes(rows, systems, about),
       table=page.Table(columns, cells),
       figures=plot_scores(rows, about),
@@ -125,13 +162,6 @@ def write(
     *show_settings(rows),
     *show_conditions(rows, systems, about),
   ]
-  page.write_page(
-    folder / 'report.html',
-    f'Collected: {folder.resolve().name}',
-    sections,
-    lead=f'{len(systems)} systems, {sum(len(s.runs) for s in systems)} '
-    'trainings',
-  )
 
 
 def plot_scores(

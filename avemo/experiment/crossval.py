@@ -11,7 +11,7 @@ from avemo.corpora import protocols
 from avemo.data import folds, parts, schema
 from avemo.evaluate import conditions as conditions_lib
 from avemo.evaluate import restore
-from avemo.experiment import crossval_report, folders, pooling, trial
+from avemo.experiment import crossval_report, folders, pooling, results, trial
 from avemo.experiment.progress import Progress
 
 NOTE_FILE = 'cross_validation.json'
@@ -103,10 +103,7 @@ def cross_validate(
   missing = [
     part
     for part in plan
-    if trial.read_result(
-      part.folder, set_fold(config, key, part.fold) | {'seed': part.seed}
-    )
-    is None
+    if not results.is_whole(part.folder, make_config(config, key, part))
   ]
   if missing:
     names = ', '.join(part.folder.name for part in missing)
@@ -115,6 +112,7 @@ def cross_validate(
   with folders.lock(workdir):
     summary = describe_run(about, made, flaws, sha256, config, key)
     summary |= {'seeds': note['seeds']} | pooling.summarize(plan, about)
+    summary['warnings'] += pooling.list_overlaps(plan)
     folders.write(workdir, 'summary.json', summary)
     crossval_report.write(workdir, summary)
   print(crossval_report.summarize(summary))
@@ -129,15 +127,8 @@ def run_parts(
   **options: Any,
 ) -> None:
   """Trains and scores what is missing of a plan."""
-  settings = [
-    (part, set_fold(config, key, part.fold) | {'seed': part.seed})
-    for part in plan
-  ]
-  whole = [
-    part
-    for part, own in settings
-    if trial.read_result(part.folder, own) is not None
-  ]
+  settings = [(part, make_config(config, key, part)) for part in plan]
+  whole = [part for part, own in settings if results.is_whole(part.folder, own)]
   for part in whole:
     print(f'{part.folder.name}: whole, left as it is')
   progress = Progress(len(plan), len(whole))
@@ -145,6 +136,13 @@ def run_parts(
     trial.run_trial(own, part.folder, data=key, **options)
     if part not in whole:
       progress.finish(part.folder.name)
+
+
+def make_config(
+  config: Mapping[str, Any], key: str | None, part: pooling.Part
+) -> dict[str, Any]:
+  """The config of one fold and seed."""
+  return set_fold(config, key, part.fold) | {'seed': part.seed}
 
 
 def name_part(fold: int, seed: int, first_seed: int) -> str:

@@ -1,50 +1,25 @@
 """A folder of many trainings: whose it is, and one writer at a time."""
 
 import contextlib
-import fcntl
 import json
 import pathlib
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from avemo import errors
+from avemo import errors, locks
 from avemo.evaluate import page
 from avemo.train import settings
 
 
-@contextlib.contextmanager
-def lock(folder: pathlib.Path, *, patience: float = 60.0) -> Iterator[Any]:
-  """Keeps other processes out; ends with the process and those it started.
-
-  Args:
-    folder: is made where it is not there.
-    patience: seconds to wait for another to end.
-
-  Raises:
-    AvemoError: another is still at it, or the folder cannot be written.
-  """
-  try:
-    folder.mkdir(parents=True, exist_ok=True)
-    file = open(folder / '.lock', 'a')
-  except OSError as error:
-    raise errors.AvemoError(
-      f'{folder}: cannot be written ({error.strerror}); choose another workdir'
-    ) from error
-  with file:
-    deadline = time.monotonic() + patience
-    while True:
-      try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        break
-      except BlockingIOError:
-        if time.monotonic() > deadline:
-          raise errors.AvemoError(
-            f'{folder}: another process is at work there; wait for it, or use '
-            'another workdir'
-          ) from None
-        time.sleep(0.2)
-    yield file
+def lock(
+  folder: pathlib.Path, *, name: str = '.lock', patience: float = 60.0
+) -> contextlib.AbstractContextManager[Any]:
+  """Keeps other processes out; see `locks.hold`."""
+  busy = (
+    f'{folder}: another process is at work there; wait for it, or use another '
+    'workdir'
+  )
+  return locks.hold(folder, busy, name=name, patience=patience)
 
 
 def claim(

@@ -69,6 +69,7 @@ def load_trials(arguments: Sequence[str]) -> list[Trial]:
   points = load_points(pathlib.Path(file), arg)
   given = {word.split('=')[0].removeprefix('--config.') for word in arguments}
   trials: dict[str, Trial] = {}
+  seen: set[tuple[str, int]] = set()
   for number, overrides in enumerate(points):
     try:
       for key in given & overrides.keys():
@@ -80,13 +81,15 @@ def load_trials(arguments: Sequence[str]) -> list[Trial]:
       raise errors.AvemoError(
         f'{file}: trial {number} of get_sweep: {error}'
       ) from error
-    name = make_name(overrides)
-    if name in trials and trials[name].overrides != overrides:
-      name = f'{name}-{hash_of(overrides)}'
-    if name in trials:
+    system = hash_of(find_system(overrides)), config['seed']
+    if system in seen:
       raise errors.AvemoError(
         f'{file}: trial {number} of get_sweep is there twice: {overrides}'
       )
+    seen.add(system)
+    name = make_name(overrides)
+    if name in trials:
+      name = f'{name}-{hash_of(overrides)}'
     trials[name] = Trial(name, overrides, config)
   return list(trials.values())
 
@@ -204,9 +207,9 @@ def hash_of(overrides: Mapping[str, Any]) -> str:
   return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def name_system(overrides: Mapping[str, Any]) -> str:
-  """The name of a trial without its seed: what several seeds are of."""
+def find_system(overrides: Mapping[str, Any]) -> dict[str, Any]:
+  """The overrides of a trial without its seed: what several seeds are of."""
   rest = {key: value for key, value in overrides.items() if key != 'seed'}
   if ARG in rest:
     rest[ARG] = {k: v for k, v in rest[ARG].items() if k != 'seed'}
-  return make_name(rest)
+  return {key: value for key, value in rest.items() if key != ARG or value}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from avemo.evaluate import report, restore, summary, table
-from avemo.experiment import best_on_test, trial
+from avemo.experiment import best_on_test, results, trial
 
 # Before the names of scores whose checkpoint is chosen on the test clips.
 PREFIX = f'{best_on_test.FOLDER}/'
@@ -22,6 +22,19 @@ class Part:
   fold: int
   seed: int
   folder: pathlib.Path
+
+
+def list_overlaps(plan: Sequence[Part]) -> list[str]:
+  """By part, who of its test clips was seen by weights that it starts from."""
+  lines = []
+  for part in plan:
+    result = restore.read_json(part.folder / results.RESULT_FILE)
+    scored = trial.find_scored(part.folder, result)
+    metrics = restore.read_json(scored / 'metrics.json')
+    lines += [
+      f'{part.folder.name}: {line}' for line in metrics.get('overlap', ())
+    ]
+  return lines
 
 
 def summarize(plan: Sequence[Part], about: Any) -> dict[str, Any]:
@@ -39,9 +52,9 @@ def summarize(plan: Sequence[Part], about: Any) -> dict[str, Any]:
     and averaged; `conditions`; `cost`. Scores whose checkpoint is chosen on
     test clips stand beside under `best_on_test/…`.
   """
-  results = [restore.read_json(p.folder / trial.RESULT_FILE) for p in plan]
+  made = [restore.read_json(p.folder / results.RESULT_FILE) for p in plan]
   rows, clean, best = [], [], []
-  for part, result in zip(plan, results, strict=True):
+  for part, result in zip(plan, made, strict=True):
     scored = trial.find_scored(part.folder, result)
     clean.append(table.read(scored / 'predictions.csv'))
     row = {'fold': part.fold, 'seed': part.seed, **result['scores']['test']}
@@ -74,8 +87,8 @@ def summarize(plan: Sequence[Part], about: Any) -> dict[str, Any]:
     'pooled': pooled,
     'pooled_by_seed': by_seed,
     **average_confusion(clean, pooled),
-    'conditions': pool_conditions(plan, results),
-    'cost': add_costs(plan, results),
+    'conditions': pool_conditions(plan, made),
+    'cost': add_costs(plan, made),
   }
 
 

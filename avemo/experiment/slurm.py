@@ -26,7 +26,10 @@ def write_script(
   launcher_options: Sequence[str] = (),
   options: Sequence[str] = (),
 ) -> pathlib.Path:
-  """Writes the script of an array job, and the list that it goes by.
+  """Writes the script of an array job, which holds the list it goes by.
+
+  A scheduler keeps the script as it was handed over: one that is written
+  later changes nothing for jobs that still wait.
 
   Args:
     workdir: of the sweep, seen by all machines under the same path.
@@ -43,12 +46,10 @@ def write_script(
     AvemoError: an option is no NAME or NAME=VALUE.
   """
   folder = (workdir / FOLDER).absolute()
-  names = ''.join(f'{trial.name}\n' for trial in trials)
-  page.write_text(folder / 'trials.txt', names)
   text = make_script(
     workdir.absolute(),
     arguments,
-    len(trials),
+    [trial.name for trial in trials],
     parallel=parallel,
     launcher_options=launcher_options,
     options=options,
@@ -59,7 +60,7 @@ def write_script(
 def make_script(
   workdir: pathlib.Path,
   arguments: Sequence[str],
-  count: int,
+  names: Sequence[str],
   *,
   parallel: int | None,
   launcher_options: Sequence[str],
@@ -67,7 +68,7 @@ def make_script(
 ) -> str:
   settings: dict[str, str | None] = {
     'job-name': f'avemo-{workdir.name}',
-    'array': f'0-{count - 1}' + (f'%{parallel}' if parallel else ''),
+    'array': f'0-{len(names) - 1}' + (f'%{parallel}' if parallel else ''),
     'output': f'{workdir}/{FOLDER}/%A_%a.log',
     'signal': f'B:TERM@{WARNING_SECONDS}',
   }
@@ -91,10 +92,11 @@ def make_script(
       ),
       'set -eu',
       f'cd {shlex.quote(os.getcwd())}',
-      f'list={shlex.quote(f"{workdir}/{FOLDER}/trials.txt")}',
-      'trial=$(sed -n "$((SLURM_ARRAY_TASK_ID + 1))p" "$list")',
+      'trials=(',
+      *(f'  {shlex.quote(name)}' for name in names),
+      ')',
       # In place of the shell, so that it hears the signal and saves.
-      f'exec {words} {last}"$trial"',
+      f'exec {words} {last}"${{trials[SLURM_ARRAY_TASK_ID]}}"',
       '',
     ]
   )

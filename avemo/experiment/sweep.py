@@ -1,7 +1,6 @@
 """A grid of trials, trained and scored on this machine, a process each."""
 
 import contextlib
-import glob
 import os
 import pathlib
 import signal
@@ -9,24 +8,26 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from avemo import errors
 from avemo.evaluate import conditions as conditions_lib
-from avemo.experiment import folders, grid
+from avemo.experiment import folders, grid, results
 from avemo.experiment.progress import Progress
-from avemo.runtime import preemption
+from avemo.runtime import cluster, launcher, preemption
 from avemo.train import settings
 
 NOTE_FILE = 'sweep.json'
 FAILED_FILE = 'failed.json'
-RESULT_FILE = 'result.json'
+# Of a trial's folder, beside the lock of its training.
+LOCK_FILE = '.trial.lock'
 # Names the process that a trial's process ends with.
 PARENT = 'AVEMO_SWEEP_PARENT'
-EMPTY: Set[str] = frozenset()
 # Seconds between two looks at the processes.
 PAUSE = 0.2
+# Seconds in which another process may leave a trial.
+PATIENCE = 5.0
 
 
 def open_sweep(
@@ -63,23 +64,11 @@ def list_missing(
 ) -> list[grid.Trial]:
   """The trials that are not whole, or not scored under every condition."""
   wanted = {condition.name for condition in conditions}
-  return [t for t in trials if not is_whole(workdir / t.name, t.config, wanted)]
-
-
-def is_whole(
-  folder: pathlib.Path, config: Mapping[str, Any], conditions: Set[str] = EMPTY
-) -> bool:
-  """Whether a trial of this config has been trained and scored."""
-  path = folder / RESULT_FILE
-  if not path.is_file():
-    return False
-  result = folders.read(path)
-  old = result.get('config', {})
-  # They may have grown.
-  if old.get('steps') != config['steps']:
-    return False
-  seen = {*result.get('conditions', ()), *result.get('left_out', ())}
-  return conditions <= seen and not settings.find_differences(old, config)
+  return [
+    t
+    for t in trials
+    if not results.is_whole(workdir / t.name, t.config, wanted)
+  ]
 
 
 def run_all(
@@ -195,24 +184,21 @@ def share_devices(slot: int, parallel: int) -> dict[str, str]:
   """One GPU a process, in turn, where several run at a time."""
   if parallel < 2:
     return {}
-  named = os.environ.get('CUDA_VISIBLE_DEVICES')
-  devices = named.split(',') if named else list_devices()
+  devices = launcher.list_devices(os.environ)
   if not devices:
     return {}
-  shared = {'CUDA_VISIBLE_DEVICES': devices[slot % len(devices)]}
+  shared = {cluster.VISIBLE: devices[slot % len(devices)]}
   if parallel > len(devices):
     # Each would take three quarters of the memory at once.
     shared['XLA_PYTHON_CLIENT_PREALLOCATE'] = 'false'
   return shared
 
 
-def list_devices() -> list[str]:
-  found = glob.glob('/dev/nvidia[0-9]*')
-  return sorted((p.removeprefix('/dev/nvidia') for p in found), key=int)
-
-
 def note_failure(folder: pathlib.Path, status: int) -> str:
-  """Writes why a trial ended early, unless it has; returns it in a line."""
+  """Writes why a trial ended early, unless it has; returns it in a line.
+
+  Nothing is written where another process is at work on the same trial.
+  """
   if (folder / FAILED_FILE).is_file():
     return folders.read(folder / FAILED_FILE)['error']
   lines = (folder / 'log.txt').read_text(errors='replace').splitlines()
@@ -222,7 +208,9 @@ def note_failure(folder: pathlib.Path, status: int) -> str:
     error = f'the process was ended by signal {-status}'
   elif told:
     error = told[-1].removeprefix('avemo: ')
-  folders.write(folder, FAILED_FILE, {'error': error})
+  with contextlib.suppress(errors.AvemoError):
+    with folders.lock(folder, name=LOCK_FILE, patience=0):
+      folders.write(folder, FAILED_FILE, {'error': error})
   return error
 
 
@@ -252,39 +240,30 @@ def run_one(
   chosen: grid.Trial,
   conditions: Sequence[conditions_lib.Condition] = (),
 ) -> dict[str, Any]:
-  """Trains and scores one trial; leaves `result.json`, or `failed.json`."""
-  end_with_parent()
+  """Trains and scores one trial; leaves `result.json`, or `failed.json`.
+
+  Raises:
+    AvemoError: another process is at work on it, whose files stay.
+  """
+  # Heard by the training, which saves first.
+  launcher.follow(PARENT, lambda: os.kill(os.getpid(), signal.SIGTERM))
   # It imports JAX, which the process that waits does without.
   from avemo.experiment import trial as trial_lib
 
   folder = workdir / chosen.name
-  (folder / FAILED_FILE).unlink(missing_ok=True)
   refit = chosen.config['data'].get('refit')
-  try:
-    return trial_lib.run_trial(
-      chosen.config,
-      folder,
-      splits=('test',) if refit else ('val', 'test'),
-      conditions=conditions,
-    )
-  except Exception as error:
-    text = ' '.join(str(error).split()) or 'no more is known'
-    if not isinstance(error, errors.AvemoError):
-      text = f'{type(error).__name__}: {text}'
-    folders.write(folder, FAILED_FILE, {'error': text[:2000]})
-    raise
-
-
-def end_with_parent() -> None:
-  """Asks this process to stop as soon as the one that waits for it is gone."""
-  parent = os.environ.get(PARENT)
-  if parent is None:
-    return
-
-  def watch():
-    while str(os.getppid()) == parent:
-      time.sleep(PAUSE)
-    # Heard by the training, which saves first.
-    os.kill(os.getpid(), signal.SIGTERM)
-
-  threading.Thread(target=watch, daemon=True).start()
+  with folders.lock(folder, name=LOCK_FILE, patience=PATIENCE):
+    (folder / FAILED_FILE).unlink(missing_ok=True)
+    try:
+      return trial_lib.run_trial(
+        chosen.config,
+        folder,
+        splits=('test',) if refit else ('val', 'test'),
+        conditions=conditions,
+      )
+    except Exception as error:
+      text = ' '.join(str(error).split()) or 'no more is known'
+      if not isinstance(error, errors.AvemoError):
+        text = f'{type(error).__name__}: {text}'
+      folders.write(folder, FAILED_FILE, {'error': text[:2000]})
+      raise

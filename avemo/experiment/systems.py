@@ -8,7 +8,7 @@ from typing import Any
 
 from avemo import errors
 from avemo.evaluate import restore, table
-from avemo.experiment import crossval, folders, grid, sweep, trial
+from avemo.experiment import crossval, folders, grid, results, sweep, trial
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,16 +93,17 @@ def read_sweep(folder: pathlib.Path) -> list[System]:
   """The systems of a sweep in the order of the grid."""
   found: dict[str, System] = {}
   for name, point in folders.read(folder / sweep.NOTE_FILE)['trials'].items():
-    overrides = point['overrides']
-    own = found.setdefault(
-      grid.name_system(overrides),
-      System(
-        grid.name_system(overrides),
-        {k: v for k, v in spread(overrides).items() if k != 'seed'},
-      ),
-    )
+    system = grid.find_system(point['overrides'])
+    key = grid.hash_of(system)
+    if key not in found:
+      title = grid.make_name(system)
+      # Keys that end alike have names that are alike.
+      if title in {one.name for one in found.values()}:
+        title = f'{title}-{key}'
+      found[key] = System(title, spread(system))
+    own = found[key]
     place = folder / name
-    if sweep.is_whole(place, point['config']):
+    if results.is_whole(place, point['config']):
       own.runs.append(read_trial(place))
     elif (place / sweep.FAILED_FILE).is_file():
       own.failed[name] = folders.read(place / sweep.FAILED_FILE)['error']
@@ -119,7 +120,7 @@ def spread(overrides: Mapping[str, Any]) -> dict[str, Any]:
 
 def read_trial(folder: pathlib.Path) -> Run:
   """A run out of `result.json`."""
-  result = folders.read(folder / trial.RESULT_FILE)
+  result = folders.read(folder / results.RESULT_FILE)
   # What has no classes is chosen by its own loss, and scored by nothing.
   is_scored = 'test' in result['scores']
   metrics = {}
@@ -140,7 +141,7 @@ def read_trial(folder: pathlib.Path) -> Run:
 
 def read_training(folder: pathlib.Path) -> Run:
   """A run that was trained and scored by hand."""
-  if (folder / trial.RESULT_FILE).is_file():
+  if (folder / results.RESULT_FILE).is_file():
     return read_trial(folder)
   metrics = restore.read_json(folder / 'eval/test/metrics.json')
   config = restore.read_json(folder / 'config.json')
@@ -199,7 +200,7 @@ def read_cross_validation(folder: pathlib.Path) -> System:
 
 
 def find_predictions(folder: pathlib.Path) -> pathlib.Path:
-  result = folders.read(folder / trial.RESULT_FILE)
+  result = folders.read(folder / results.RESULT_FILE)
   return trial.find_scored(folder, result) / 'predictions.csv'
 
 

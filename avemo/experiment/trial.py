@@ -10,12 +10,9 @@ from avemo import errors, models
 from avemo.data.clips import MODALITIES
 from avemo.evaluate import conditions as conditions_lib
 from avemo.evaluate import cost, page, report, restore, run
-from avemo.experiment import best_on_test
+from avemo.experiment import best_on_test, results
 from avemo.runtime import preemption
-from avemo.train import loop, settings
-
-# Written last: where it stands, the trial is whole.
-RESULT_FILE = 'result.json'
+from avemo.train import loop
 
 
 def run_trial(
@@ -29,7 +26,8 @@ def run_trial(
 ) -> dict[str, Any]:
   """Trains, or goes on, and scores what was chosen on validation clips.
 
-  A trial that is whole is left as it is, but for scores that it lacks.
+  A trial that is whole is left as it is, but for scores that it lacks. Where
+  `evaluate` has changed since, all scores are made anew.
 
   Args:
     config: a nested dict.
@@ -48,7 +46,7 @@ def run_trial(
     SystemExit: training was asked to stop, and has saved.
   """
   config = json.loads(json.dumps(config))
-  result = read_result(workdir, config)
+  result = results.read(workdir, config)
   is_new = result is None
   if is_new:
     watcher = best_on_test.Watcher(workdir, data) if watch else None
@@ -84,7 +82,7 @@ def run_trial(
       result['scores'][split] = scores
   result['cost'] = cost.read(workdir)
   text = json.dumps(result, indent=1) + '\n'
-  page.write_text(workdir / RESULT_FILE, text)
+  page.write_text(workdir / results.RESULT_FILE, text)
   return result
 
 
@@ -93,27 +91,17 @@ def fits(
 ) -> bool:
   """Whether a condition means anything to a config's model; says why not."""
   try:
-    if restore.find_model(config['model']) is models.MODELS['sequence']:
+    model = restore.find_model(config['model'])
+    reads_cache = model is models.MODELS['sequence']
+    if reads_cache and condition.changes_clips:
       raise errors.AvemoError('what the model reads is cached as it is')
+    if condition.adaptive is not None and not reads_cache:
+      raise errors.AvemoError('the model does not read features of frames')
     condition.check(tuple(config['model'].get('use') or MODALITIES))
   except errors.AvemoError as error:
     print(f'{condition.name}: left out, {error}')
     return False
   return True
-
-
-def read_result(
-  workdir: pathlib.Path, config: Mapping[str, Any]
-) -> dict[str, Any] | None:
-  """What an earlier call has left of the same training; None without."""
-  path = workdir / RESULT_FILE
-  if not path.is_file():
-    return None
-  result = restore.read_json(path)
-  old = result.get('config', {})
-  if old.get('steps') != config['steps']:
-    return None
-  return None if settings.find_differences(old, config) else result
 
 
 def find_scored(
@@ -129,7 +117,7 @@ def find_scored(
   if not table.is_file() or hash_file(table) != about['sha256']:
     raise errors.AvemoError(
       f'{table}: is not what the trial has scored, but of a later evaluation; '
-      f'remove {workdir / RESULT_FILE} and run the same command again'
+      f'remove {workdir / results.RESULT_FILE} and run the same command again'
     )
   return table.parent
 
@@ -144,6 +132,16 @@ def hash_file(path: pathlib.Path) -> str:
 
 
 def pick_scores(metrics: Mapping[str, Any]) -> dict[str, Any]:
-  """The main figures of `metrics.json`."""
+  """The main figures of `metrics.json`.
+
+  Of films those before smoothing as well, as `<name>_unsmoothed`, and the share
+  of the faces that was looked at.
+  """
   names = (*report.MAIN, 'num_examples')
-  return {n: metrics[n] for n in names if metrics.get(n) is not None}
+  found = {n: metrics[n] for n in names if metrics.get(n) is not None}
+  plain = (metrics.get('smoothing') or {}).get('unsmoothed') or {}
+  found |= {f'{n}_unsmoothed': plain[n] for n in found.keys() & plain.keys()}
+  rate = metrics.get('frame_rate')
+  if rate:
+    found['looked_at'] = rate['looked_at'] / rate['frames']
+  return found

@@ -116,29 +116,22 @@ def open_weights(
       embed_windows,
       apply=make_apply(loaded.model, loaded.variables),
       options=loaded.options,
-      config=find_config(loaded.config),
+      config=windows.find_config(loaded.config),
       every=every,
     )
   tower = towers.load(path, checkpoint=checkpoint)
   if tower.modality == 'audio':
     return functools.partial(embed_sound, tower=tower, every=every)
+  config = windows.find_config(stored.about)
   if towers.reads_single_frames(tower):
-    return functools.partial(embed_frames, tower=tower)
+    return functools.partial(embed_frames, tower=tower, config=config)
   return functools.partial(
     embed_windows,
     apply=tower,
     options=tower.options,
-    config=find_config(stored.about),
+    config=config,
     every=every,
   )
-
-
-def find_config(about: Mapping[str, Any]) -> str:
-  """What the datasets of a run store: 'face', or 'frame' for whole pictures."""
-  data = about.get('data', {})
-  parts = [data, *(data.get('mixture') or {}).values()]
-  name = next((p['name'] for p in parts if p.get('name')), '')
-  return name.partition(':')[0].partition('/')[2] or 'face'
 
 
 def make_apply(model: Any, variables: Any) -> Callable[..., Any]:
@@ -225,21 +218,26 @@ def embed_frames(
   report: Callable[[float], None],
   *,
   tower: towers.Tower,
+  config: str,
 ) -> Found:
-  """An embedding of every frame with a face, of a tower over single frames."""
+  """An embedding of every frame with a face, of a tower over single frames.
+
+  Of one over whole pictures, of every frame.
+  """
   del info
   options = tower.options
   times, values = [np.zeros(0)], []
-  person = film.people[0] if film.people else None
-  shelf = windows.Shelf(path, film, 'face', report)
+  alike = windows.are_alike(config, options)
+  person = film.people[0] if film.people and not alike else None
+  shelf = windows.Shelf(path, film, config, report)
   # A piece at a time, for a film may be long.
   step = towers.BATCH_SIZE * film.step
-  for start in np.arange(0, film.duration, step) if person else ():
+  for start in np.arange(0, film.duration, step) if person or alike else ():
     shelf.move_to(start, start + step)
     record = shelf.make_record(person)
     if not clips.has_picture(record, options):
       continue
-    chosen = np.flatnonzero(record['face'])
+    chosen = np.flatnonzero(record['face'] | alike)
     frames = clips.decode_frames(record, chosen, options)
     times.append(np.float64(record['frame_time'])[chosen])
     values.append(towers.embed_frames(tower, frames))

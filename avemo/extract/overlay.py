@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 import cv2
 import numpy as np
 
-from avemo import errors
+from avemo import errors, words
 from avemo.extract import faces as faces_lib
 from avemo.extract import pictures
 from avemo.extract import settings as settings_lib
 from avemo.media import decode, encode, faces, render
-from avemo.predict import files as files_lib
 
 # The strip shows the sound page by page, none longer than this in seconds.
 _PAGE = 4.0
@@ -85,7 +84,7 @@ def make_overlay(
   render.render(
     path, target, draw_at, max_side=max_side, fps=fps, finish=strip.add
   )
-  count = files_lib.count(len(tracks), 'face') if tracks else 'no face found'
+  count = words.count(len(tracks), 'face') if tracks else 'no face found'
   line = f'{duration:.2f} s, {count} in {len(marked)} of {len(times)} pictures'
   if strip.is_empty:
     line += ', no strip: there is no sound that can be decoded'

@@ -10,9 +10,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from avemo.data.clips import SAMPLE_RATE
-from avemo.features import films, sources
+from avemo.features import adaptive, films, sources
 from avemo.features import towers as towers_lib
 from avemo.models import vggish
 
@@ -46,7 +47,8 @@ class Assembled:
 
     Args:
       variables: of the model, and under `towers` those of each.
-      batch: as `Emotion` reads it, frames spread evenly over the window.
+      batch: as `Emotion` reads it, frames spread evenly over the window; or
+        those of `thin`.
       train: not used.
     """
     del train
@@ -72,6 +74,8 @@ class Assembled:
 
   def model_length(self, batch: Mapping[str, jax.Array]) -> int:
     """T: of the frames, or one each 0.04 s where none are looked at."""
+    if 'held' in batch:
+      return batch['held'].shape[1]
     if 'frames' in batch:
       return batch['frames'].shape[1]
     return max(round(self.seconds * 25), 1)
@@ -98,6 +102,33 @@ def assemble(restored: Any) -> Any:
   )
 
 
+def thin(
+  clip: Mapping[str, np.ndarray], seconds: float, threshold: float
+) -> tuple[dict[str, np.ndarray], int]:
+  """A clip with the frames that an adaptive frame rate looks at.
+
+  Args:
+    clip: with `frames`, uint8 [T, H, W, 3], spread evenly over its time.
+    seconds: of that.
+    threshold: of `adaptive.choose`.
+
+  Returns:
+    The clip with `frames` [(T + 1) // 2, H, W, 3], the last ones empty where
+    fewer are looked at, and `held` int32 [T], which of them each frame is
+    taken for; and how many are looked at.
+  """
+  frames = clip['frames']
+  length = len(frames)
+  times = (np.arange(length) + 0.5) * seconds / length
+  chosen = adaptive.choose(frames, times, threshold)
+  count = int(chosen.sum())
+  most = -(-length // adaptive.STEP)
+  kept = np.zeros((most, *frames.shape[1:]), np.uint8)
+  kept[:count] = frames[chosen]
+  held = adaptive.find_held(chosen).astype(np.int32)
+  return {**clip, 'frames': kept, 'held': held}, count
+
+
 def look(
   tower: towers_lib.Tower,
   variables: Mapping[str, Any],
@@ -116,8 +147,12 @@ def look(
     },
     method='embed',
   )['video']
+  made = made.reshape(size, length, -1)
+  if 'held' in batch:
+    length = batch['held'].shape[1]
+    made = jnp.take_along_axis(made, batch['held'][..., None], axis=1)
   known = jnp.repeat(batch['has_video'][:, None], length, axis=1)
-  return made.reshape(size, length, -1), known
+  return made, known
 
 
 def listen(

@@ -5,13 +5,13 @@ import functools
 import hashlib
 import importlib.metadata
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 import avemo
-from avemo.data import mixture
+from avemo.data import index, mixture
 from avemo.data.clips import ClipOptions
 from avemo.features import towers
 
@@ -63,41 +63,27 @@ def choose_options(modality: str, options: ClipOptions) -> dict[str, Any]:
 
 
 def identify_data(dataset: Any) -> dict[str, Any]:
-  """The records of a dataset: their index, and every byte of some of them.
+  """The records of a dataset: a hash of each, and every byte of some of them.
 
-  The index knows what a record is and says, but not where its faces are: a
-  dataset that is prepared again, with another detector, may have the same.
+  The index has the hashes, of when the dataset was prepared; some records are
+  looked at as they are now. One in memory may have no hashes.
   """
   count = len(dataset.index['clip_id'])
   places = np.unique(np.linspace(0, count - 1, _LOOKED_AT).astype(int))
   digest = hashlib.sha256()
   for place in places:
-    _update(digest, dataset.source[int(place)])
+    digest.update(index.hash_record(dataset.source[int(place)]).encode())
   return {
     'name': dataset.name,
     'index': mixture.identify(dataset),
+    'hashes': _hash_all(dataset.index.get(index.HASH, ())),
     'records': count,
     'looked_at': digest.hexdigest(),
   }
 
 
-def _update(digest: Any, value: Any) -> None:
-  if isinstance(value, Mapping):
-    for name in sorted(value):
-      digest.update(name.encode())
-      _update(digest, value[name])
-  elif isinstance(value, bytes):
-    digest.update(value)
-  elif isinstance(value, list | tuple):
-    for one in value:
-      _update(digest, one)
-  else:
-    array = np.asarray(value)
-    if array.dtype == object:
-      _update(digest, list(array))
-    else:
-      digest.update(f'{array.dtype}{array.shape}'.encode())
-      digest.update(array.tobytes())
+def _hash_all(hashes: Sequence[str]) -> str:
+  return hashlib.sha256(''.join(map(str, hashes)).encode()).hexdigest()
 
 
 @functools.cache

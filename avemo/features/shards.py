@@ -6,20 +6,18 @@ them, and its hash is part of the entry's name: whatever changes, changes the
 name, and is made anew.
 """
 
-import contextlib
-import fcntl
 import hashlib
 import json
 import os
 import pathlib
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tqdm
 
-from avemo import errors
+from avemo import errors, locks
 
 # Records of a shard; what a kill loses is less than one.
 SIZE = 64
@@ -83,7 +81,9 @@ def fill(
   entry = find_entry(root, name, about)
   try:
     entry.mkdir(parents=True, exist_ok=True)
-    with _lock(entry):
+    busy = f'{entry}: another process fills it; waiting for it'
+    say = lambda: tqdm.tqdm.write(busy)
+    with locks.hold(entry, busy, patience=None, say=say):
       for left in entry.glob(f'*{_PARTIAL}'):
         shutil.rmtree(left, ignore_errors=True)
       _write_about(entry, about)
@@ -168,15 +168,3 @@ def _write_about(entry: pathlib.Path, about: Mapping[str, Any]) -> None:
   partial = path.with_name(path.name + '.new')
   partial.write_text(text, encoding='utf-8')
   partial.rename(path)
-
-
-@contextlib.contextmanager
-def _lock(entry: pathlib.Path) -> Iterator[None]:
-  """Keeps others from filling an entry; ends with the process."""
-  with open(entry / '.lock', 'a') as file:
-    try:
-      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-      tqdm.tqdm.write(f'{entry}: another process fills it; waiting for it')
-      fcntl.flock(file, fcntl.LOCK_EX)
-    yield

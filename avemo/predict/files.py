@@ -82,10 +82,6 @@ def choose_stems(files: Sequence[PathLike]) -> list[str]:
   return chosen
 
 
-def count(number: int, noun: str) -> str:
-  return f'{number} {noun}' if number == 1 else f'{number} {noun}s'
-
-
 def protect(inputs: Sequence[PathLike], results: Sequence[PathLike]) -> None:
   """Raises an AvemoError where a result would overwrite what is read."""
   for result in results:

@@ -3,10 +3,10 @@
 import dataclasses
 import os
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from avemo import errors
-from avemo.evaluate import restore
+from avemo import errors, words
+from avemo.evaluate import films, restore
 from avemo.features import assembled
 from avemo.media import decode, faces, render
 from avemo.metrics import smoothing
@@ -36,12 +36,14 @@ class Settings:
     smooth: kind and window, as `metrics.smoothing.parse` reads them.
     audio: file of one film's sound, or None.
     face_model: ONNX file of the face detector, or None for the default.
+    adaptive: see `features.assembled.thin`; None looks at every frame.
   """
 
   every: float = 1.0
   smooth: str = 'none'
   audio: PathLike | None = None
   face_model: PathLike | None = None
+  adaptive: float | None = None
 
   def describe(self) -> dict[str, str | float | None]:
     """What the results say about it."""
@@ -62,6 +64,7 @@ def predict_files(
   every: float = 1.0,
   smooth: str = 'none',
   face_model: PathLike | None = None,
+  adaptive: float | None = None,
 ) -> int:
   """Reads films and sounds with a trained model.
 
@@ -78,6 +81,9 @@ def predict_files(
     every: seconds from one estimate to the next.
     smooth: 'none', 'mean:S' or 'median:S', S in seconds.
     face_model: ONNX file of a YuNet face detector; None for the default.
+    adaptive: of a model over features of frames: a face that differs by less
+      from the one looked at before is taken for it, see
+      `features.adaptive.choose`; every face is looked at when None.
 
   Returns:
     The number of files that could not be read.
@@ -85,10 +91,13 @@ def predict_files(
   Raises:
     AvemoError: the model or an option cannot be used.
   """
-  settings = Settings(every, smooth, audio, face_model)
+  settings = Settings(every, smooth, audio, face_model, adaptive)
   # Before the model is loaded: a typing error answers at once.
   check(files, settings)
-  loaded = assembled.assemble(restore.restore(workdir, checkpoint=checkpoint))
+  restored = restore.restore(workdir, checkpoint=checkpoint)
+  if adaptive is not None:
+    restored = films.set_adaptive(restored, pathlib.Path(workdir), adaptive)
+  loaded = assembled.assemble(restored)
   return predict_with(
     loaded, files, out, settings, name=files_lib.show_path(workdir)
   )
@@ -138,6 +147,35 @@ def predict_with(
 SUFFIXES = ('.mp4', '.csv', '.json', '.html')
 
 
+@dataclasses.dataclass
+class Rate:
+  """How many faces of all windows there were, and were looked at."""
+
+  faces: int = 0
+  looked_at: int = 0
+
+  def describe(self) -> list[str]:
+    """A sentence; none where every face was looked at."""
+    if not self.faces:
+      return []
+    return [
+      f'The frame rate was adaptive: of {self.faces} faces in all windows '
+      f'{self.looked_at} were looked at.'
+    ]
+
+
+def thin(
+  cut: Iterable[windows.Window], seconds: float, threshold: float, rate: Rate
+) -> Iterator[windows.Window]:
+  """The windows with the faces that are looked at, which it counts."""
+  for window in cut:
+    clip, count = assembled.thin(window.clip, seconds, threshold)
+    if clip['has_video']:
+      rate.faces += len(clip['held'])
+      rate.looked_at += count
+    yield window._replace(clip=clip)
+
+
 class Predictor:
   """A model, a detector's file and a folder: reads file after file."""
 
@@ -153,12 +191,7 @@ class Predictor:
     self._estimator = estimate.Estimator(loaded)
     self._out = out
     self._settings = settings
-    # Datasets are named such as 'crema_d_av/frame:1.0.0'; 'face' is usual.
-    # Of a mixture the first decides.
-    data = loaded.config.get('data', {})
-    parts = [data, *(data.get('mixture') or {}).values()]
-    dataset = next((p['name'] for p in parts if p.get('name')), '')
-    self._config = dataset.partition(':')[0].partition('/')[2] or 'face'
+    self._config = windows.find_config(loaded.config)
     self._model = {
       'workdir': name,
       'step': int(loaded.step),
@@ -193,6 +226,9 @@ class Predictor:
         config=self._config,
         report=progress(1),
       )
+      rate = Rate()
+      if self._settings.adaptive is not None:
+        cut = thin(cut, plan.seconds, self._settings.adaptive, rate)
       estimates = estimate.smooth(
         list(self._estimator(cut)), *smoothing.parse(self._settings.smooth)
       )
@@ -212,15 +248,16 @@ class Predictor:
             self._settings.audio,
             needs=self._needs,
           )
-        ),
+        )
+        + rate.describe(),
         model=self._model,
         settings=self._settings.describe() | {'window': round(plan.seconds, 3)},
       )
       made = self._write(path, stem, reading, film, progress(2))
-    said = files_lib.count(len(estimates), 'estimate')
+    said = words.count(len(estimates), 'estimate')
     return (
       f'{files_lib.show_path(path)}: {said}, '
-      f'{files_lib.count(len(film.people), "face")} -> '
+      f'{words.count(len(film.people), "face")} -> '
       f'{self._out / stem}{{{",".join(made)}}}'
     )
 

@@ -7,8 +7,8 @@ included, and goes through the same function as theirs.
 import collections
 import dataclasses
 import os
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -101,6 +101,24 @@ def plan(
   return Plan(np.arange(count) * every, seconds or DEFAULT_SECONDS, duration)
 
 
+def find_config(about: Mapping[str, Any]) -> str:
+  """What the datasets of a run store: 'face', or 'frame' for whole pictures.
+
+  Args:
+    about: the run's config, whose datasets are named such as
+      'crema_d_av/frame:1.0.0'; 'face' is usual. Of a mixture the first decides.
+  """
+  data = about.get('data', {})
+  parts = [data, *(data.get('mixture') or {}).values()]
+  name = next((p['name'] for p in parts if p.get('name')), '')
+  return name.partition(':')[0].partition('/')[2] or 'face'
+
+
+def are_alike(config: str, options: ClipOptions) -> bool:
+  """Whether all people, and nobody, are seen by the same whole pictures."""
+  return config == 'frame' and options.margin is None
+
+
 def cut(
   path: str | os.PathLike,
   film: people.Film,
@@ -128,7 +146,7 @@ def cut(
   uses_sound = 'audio' in options.use
   reader = sound.Reader(sound_path if uses_sound else None)
   shelf = Shelf(path, film, config, report)
-  alike = config == 'frame' and options.margin is None
+  alike = are_alike(config, options)
   for time in windows.times:
     start, stop = windows.window(time)
     speech = reader.cut(start, stop)

@@ -86,6 +86,23 @@ def find(
   return Cluster(count, number, values[ADDRESS], devices)
 
 
+def check_alone(environment: Mapping[str, str], verb: str) -> None:
+  """Raises an AvemoError in one of several processes that would do the same.
+
+  Where only half of what is needed is named, nobody will be joined.
+  """
+  try:
+    found = find(environment)
+  except errors.AvemoError:
+    return
+  if found.count is not None and found.count > 1:
+    raise errors.AvemoError(
+      f'{verb} is the work of one process, and this is number {found.number} '
+      f'of {found.count}, which would write the same files; start it once, by '
+      'srun --ntasks=1 for example'
+    )
+
+
 def read_given(environment: Mapping[str, str]) -> dict[str, str]:
   """What is named by hand."""
   return {

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from avemo import errors
@@ -195,29 +195,47 @@ def share_devices(
   folder: pathlib.Path = pathlib.Path('/dev'),
 ) -> list[dict[str, str]]:
   """By process, the variables that name its part of the machine's GPUs."""
-  visible = environment.get(cluster.VISIBLE)
-  if visible is None:
-    visible = ','.join(
-      path.name.removeprefix('nvidia')
-      for path in sorted(folder.glob('nvidia[0-9]*'), key=lambda p: p.name)
-    )
-  devices = [d for d in visible.split(',') if d]
-  if not devices or environment.get('JAX_PLATFORMS') == 'cpu':
+  devices = list_devices(environment, folder)
+  if not devices:
     return [{}] * count
   return [
     {cluster.VISIBLE: ','.join(own)} for own in cluster.share(devices, count)
   ]
 
 
+def list_devices(
+  environment: Mapping[str, str], folder: pathlib.Path = pathlib.Path('/dev')
+) -> list[str]:
+  """The machine's GPUs that a process with this environment may use."""
+  if environment.get('JAX_PLATFORMS') == 'cpu':
+    return []
+  visible = environment.get(cluster.VISIBLE)
+  if visible is not None:
+    return [device for device in visible.split(',') if device]
+  found = folder.glob('nvidia[0-9]*')
+  return sorted((path.name.removeprefix('nvidia') for path in found), key=int)
+
+
 def end_with_launcher() -> None:
   """Ends this process when the one that launched it is gone."""
-  launcher = os.environ.get(LAUNCHER)
-  if launcher is None:
+  follow(LAUNCHER, lambda: os._exit(1))
+
+
+def follow(variable: str, end: Callable[[], None]) -> None:
+  """Calls `end` when the process that started this one is gone.
+
+  Args:
+    variable: of the environment, with the number of that process; where it is
+      not set nobody is followed.
+    end: called in a thread.
+  """
+  parent = os.environ.get(variable)
+  if parent is None:
     return
 
-  def follow():
-    while os.getppid() == int(launcher):
+  def wait():
+    while os.getppid() == int(parent):
       time.sleep(0.5)
-    os._exit(1)
+    end()
 
-  threading.Thread(target=follow, daemon=True).start()
+  threading.Thread(target=wait, daemon=True).start()

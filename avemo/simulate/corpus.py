@@ -9,6 +9,7 @@ import os
 import pathlib
 import shutil
 import tempfile
+from collections.abc import Collection
 
 import cv2
 import tqdm
@@ -17,6 +18,7 @@ from avemo import errors
 from avemo.simulate import (
   actor,
   aff_wild2,
+  choice,
   crema_d,
   cues,
   enterface,
@@ -60,6 +62,7 @@ def simulate(
   affect: bool = False,
   redraw: bool = False,
   longer: float = 1.0,
+  other_than: str | os.PathLike | None = None,
   progress: bool = True,
 ) -> pathlib.Path:
   """Writes a simulated corpus and its cues.
@@ -85,6 +88,8 @@ def simulate(
     affect: also leaves `affect.csv`, valence and arousal by clip.
     redraw: see `plan`.
     longer: likewise.
+    other_than: another simulation of the corpus, whose speakers, or films, are
+      left out.
     progress: shows a bar.
 
   Returns:
@@ -114,6 +119,7 @@ def simulate(
     layout=layout,
     redraw=redraw,
     longer=longer,
+    avoid=choice.read_speakers(corpus, other_than) if other_than else (),
   )
   out = pathlib.Path(out)
   _check_free(out)
@@ -154,6 +160,7 @@ def plan(
   layout: str = 'release',
   redraw: bool = False,
   longer: float = 1.0,
+  avoid: Collection[str] = (),
 ) -> cues.Simulation:
   """Draws the cues of a corpus without rendering any.
 
@@ -162,6 +169,7 @@ def plan(
       drawn anew, a control for what reads films along time.
     longer: of aff_wild2: films are so many times as long, and show as many
       more expressions.
+    avoid: speakers, or films, that are left out.
 
   The others are those of `simulate`.
   """
@@ -172,6 +180,8 @@ def plan(
         f'{corpus}: {name}={value} is for films that are labelled by frame, '
         'aff_wild2'
       )
+  if not 0.1 <= longer <= 100:
+    raise errors.AvemoError(f'longer={longer}: 0.1 to 100 times')
   size = tuple(size or room.SIZE)
   if size not in room.SIZES:
     known = ', '.join(f'{width}x{height}' for width, height in room.SIZES)
@@ -188,14 +198,16 @@ def plan(
   if room.FOLDS:
     _refuse(corpus, 'videos', videos, 'speakers')
     wanted = {room.describe(name)[0] for name in required}
-    chosen = choose_speakers(room.FOLDS, _or_usual(speakers), wanted)
+    left = choice.leave_out(room.FOLDS, avoid)
+    chosen = choice.choose_speakers(left, _or_usual(speakers), wanted)
   else:
     _refuse(corpus, 'speakers', speakers, 'videos')
     _refuse(corpus, 'clips_per_speaker', clips_per_speaker, 'videos')
-    chosen = choose_videos(room.SPEAKERS, _or_usual(videos))
+    (left,) = choice.leave_out((room.SPEAKERS,), avoid)
+    chosen = choice.choose_videos(left, _or_usual(videos))
   names = set(required)
   for speaker in chosen:
-    names |= set(_choose_clips(room, speaker, clips_per_speaker, seed))
+    names |= set(choice.choose_clips(room, speaker, clips_per_speaker, seed))
   clips = []
   for name in sorted(names):
     speaker, emotion, intensity = room.describe(name)
@@ -242,58 +254,6 @@ def plan(
   )
 
 
-def choose_speakers(
-  folds: tuple[tuple[str, ...], ...], count: int, wanted: set[str]
-) -> list[str]:
-  """Speakers spread evenly over the published folds, the first folds first.
-
-  Args:
-    folds: test speakers of each fold.
-    count: how many speakers.
-    wanted: speakers to choose before others of their fold.
-
-  Raises:
-    AvemoError: when the corpus has not that many.
-  """
-  total = sum(len(fold) for fold in folds)
-  if not 1 <= count <= total:
-    raise errors.AvemoError(
-      f'{count} speakers: the corpus has {total}; ask for 1 to {total}'
-    )
-  shares = [0] * len(folds)
-  while sum(shares) < count:
-    for number, fold in enumerate(folds):
-      if shares[number] < len(fold) and sum(shares) < count:
-        shares[number] += 1
-  chosen = []
-  for number, (fold, share) in enumerate(zip(folds, shares, strict=True)):
-    picked = [speaker for speaker in fold if speaker in wanted][:share]
-    rest = [speaker for speaker in fold if speaker not in picked]
-    needed = share - len(picked)
-    for place in range(needed):
-      index = (2 * place + 1) * len(rest) // (2 * needed)
-      # Both sexes in every fold.
-      is_male = actor.find_sex(rest[index]) == 'male'
-      if len(rest) >= 2 * needed and (is_male + place + number) % 2:
-        index += 1 if index + 1 < len(rest) else -1
-      picked.append(rest[index])
-    chosen += sorted(picked)
-  return chosen
-
-
-def choose_videos(known: tuple[str, ...], count: int) -> list[str]:
-  """The first ones; each of these is of a person of its own.
-
-  Raises:
-    AvemoError: when the corpus has not that many.
-  """
-  if not 1 <= count <= len(known):
-    raise errors.AvemoError(
-      f'{count} videos: ask for 1 to {len(known)} of this corpus'
-    )
-  return list(known[:count])
-
-
 def _or_usual(count):
   return _USUAL_COUNT if count is None else count
 
@@ -311,22 +271,6 @@ def _find_room(corpus):
       f'cannot simulate {corpus!r}; one of {", ".join(CORPORA)}'
     )
   return CORPORA[corpus]
-
-
-def _choose_clips(room, speaker, count, seed):
-  names = room.clip_names(speaker)
-  if count is None or count >= len(names):
-    return names
-  rng = cues.random_generator(seed, 'choice', speaker)
-  groups = {emotion: [] for emotion in room.EMOTIONS}
-  for place in rng.permutation(len(names)):
-    groups[room.describe(names[place])[1]].append(names[place])
-  chosen = []
-  while len(chosen) < count:
-    for group in groups.values():
-      if group and len(chosen) < count:
-        chosen.append(group.pop())
-  return chosen
 
 
 def _draw_traits(speaker, seed):

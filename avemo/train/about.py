@@ -11,9 +11,10 @@ import jax
 import numpy as np
 
 import avemo
-from avemo.data import labels, mixture
+from avemo.data import labels, mixture, seen
 from avemo.evaluate import page, restore
 from avemo.train import feed as feed_lib
+from avemo.train import overlap
 from avemo.train import run as run_lib
 
 PACKAGES = (
@@ -61,9 +62,17 @@ def describe_feed(feed: feed_lib.Feed) -> str:
 
 
 def write(
-  workdir: pathlib.Path, config: dict[str, Any], run: run_lib.Run
+  workdir: pathlib.Path,
+  config: dict[str, Any],
+  run: run_lib.Run,
+  *,
+  resumed: bool = False,
 ) -> None:
-  """Writes `config.json`, `environment.json` and `labels.json`."""
+  """Writes `config.json`, `environment.json` and `labels.json`.
+
+  And, unless it is resumed, `trained_on.json`: what it started from may be
+  gone.
+  """
   feed = run.feed
   files = {
     'config.json': config,
@@ -77,6 +86,8 @@ def write(
       untrained_units=find_untrained(feed),
     ),
   }
+  if not resumed:
+    files[seen.FILE] = overlap.describe(config, feed, workdir)
   for name, content in files.items():
     page.write_text(workdir / name, json.dumps(content, indent=1) + '\n')
 

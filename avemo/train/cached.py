@@ -15,11 +15,11 @@ from avemo.features import cache, films, sources
 from avemo.features import towers as towers_lib
 from avemo.models import emotion
 from avemo.train import feed as feed_lib
-from avemo.train import settings
+from avemo.train import overlap, settings
 from avemo.train.state import TrainState
 
 # Keys of a config's section `features`.
-KEYS = ('cache', 'views', 'towers', 'frames')
+KEYS = ('cache', 'views', 'towers', 'frames', 'allow_overlap')
 
 # Augmentations that act on what a cached batch holds as well.
 EXACT = ('modality_dropout',)
@@ -35,7 +35,7 @@ def read(config: Mapping[str, Any]) -> dict[str, Any]:
   found = {name: options.get(name) for name in KEYS}
   if is_sequence(config):
     return found
-  for name in ('towers', 'frames'):
+  for name in ('towers', 'frames', 'allow_overlap'):
     if found[name]:
       raise errors.AvemoError(
         f'config: features.{name} is for model.name=sequence; leave it out'
@@ -78,6 +78,8 @@ def attach_films(
     raise errors.AvemoError(
       'config: features.cache: is filled by one process; run it on one host'
     )
+  # Once more than the loop does, for the features may take hours.
+  overlap.check(config, feed)
   towers = sources.open_towers(options['towers'] or {})
   described = sources.describe(towers)
   features = films.cache_films(

@@ -321,5 +321,5 @@ def read_tower(part: str, model: Mapping[str, Any]) -> dict[str, Any]:
 
 def check(section: Mapping[str, Any]) -> dict[str, Any]:
   """The options of `initialize` that a config's section holds."""
-  (options,) = settings.split('init', section, KEYS)
+  options, _ = settings.split('init', section, KEYS, ('allow_overlap',))
   return options

@@ -2,25 +2,24 @@
 
 import contextlib
 import dataclasses
-import fcntl
 import functools
 import json
 import os
 import pathlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import tqdm
 
-from avemo import errors, models
+from avemo import errors, locks, models
 from avemo.data import mixture
 from avemo.evaluate import predictions, restore, scores
 from avemo.runtime import checkpoint as checkpoint_lib
 from avemo.runtime import distributed, preemption, writers
 from avemo.runtime import mesh as mesh_lib
-from avemo.train import about, measure, settings
+from avemo.train import about, measure, overlap, settings
 from avemo.train import control as control_lib
 from avemo.train import feed as feed_lib
 from avemo.train import run as run_lib
@@ -81,15 +80,22 @@ def train(
   say(f'mesh {dict(run.mesh.shape)} of {jax.devices()[0].device_kind}')
   with contextlib.ExitStack() as stack:
     if distributed.is_first():
-      stack.enter_context(lock(workdir))
+      busy = (
+        f'{workdir}: another process trains there; wait for it, or use another '
+        'workdir'
+      )
+      stack.enter_context(locks.hold(workdir, busy))
     store = checkpoint_lib.Checkpoints(workdir / 'checkpoints', **run.keep)
     stack.push(functools.partial(close, store))
     first_step = store.latest_step() or 0
     if first_step:
       check_same_training(workdir, config)
       check_same_data(workdir, run.feed.dataset)
+    else:
+      for line in overlap.check(config, run.feed):
+        say(line)
     if distributed.is_first():
-      about.write(workdir, config, run)
+      about.write(workdir, config, run, resumed=bool(first_step))
     state = start_state(run, store, first_step)
     if run.attach:
       run = dataclasses.replace(run, feed=run.attach(state))
@@ -332,28 +338,6 @@ def close(store: checkpoint_lib.Checkpoints, error: type | None, *_) -> None:
   """Waits for what is being saved, unless others will not come to the end."""
   if error is None or distributed.is_alone():
     store.close()
-
-
-@contextlib.contextmanager
-def lock(workdir: pathlib.Path) -> Iterator[None]:
-  """Keeps a second run out of a workdir; ends with the process."""
-  try:
-    workdir.mkdir(parents=True, exist_ok=True)
-    # Appending leaves the file as it is.
-    file = open(workdir / '.lock', 'a')
-  except OSError as error:
-    raise errors.AvemoError(
-      f'{workdir}: cannot be written ({error.strerror}); choose another workdir'
-    ) from error
-  with file:
-    try:
-      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-      raise errors.AvemoError(
-        f'{workdir}: another process trains there; wait for it, or use another '
-        'workdir'
-      ) from None
-    yield
 
 
 def check_same_training(workdir: pathlib.Path, config: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from avemo import augment as augment_lib
 from avemo import errors, models
 from avemo.data import labels, mixture
 from avemo.data.clips import ClipOptions
-from avemo.evaluate import predictions, restore, scores
+from avemo.evaluate import films, predictions, restore, scores
 from avemo.runtime import mesh as mesh_lib
 from avemo.train import cached, losses, measure, optim, resizes, settings
 from avemo.train import control as control_lib
@@ -164,6 +164,11 @@ def make_run(config: Mapping[str, Any], dataset: Any | None = None) -> Run:
   )
   mesh = mesh_lib.make_mesh(**sizes)
   feed = make_feed(config, mesh, dataset)
+  films.check_way(
+    config,
+    feed.dataset,
+    lambda: cached.is_sequence(config) or feed.make_table().by_frame.any(),
+  )
   feed, config = cached.attach_films(feed, config)
   (loss,) = settings.split('loss', config.get('loss', {}), LOSS)
   if feed.balanced and loss.get('class_weights'):

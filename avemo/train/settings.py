@@ -98,6 +98,8 @@ FREE = (
   'data_dir',
   'data.workers',
   'features.cache',
+  'features.allow_overlap',
+  'init.allow_overlap',
   'evaluate',
   'checkpoint',
   'mesh',

@@ -1,5 +1,6 @@
 """The verb `cross-validate`: its arguments and what it calls."""
 
+import os
 import pathlib
 
 from avemo import parser as parser_lib
@@ -50,6 +51,9 @@ def add_arguments(verb) -> None:
 
 def run(args) -> None:
   from avemo.corpora import protocols
+  from avemo.runtime import cluster
+
+  cluster.check_alone(os.environ, 'cross-validate')
 
   # Before anything slow is imported: a typing error answers at once.
   protocols.get(args.protocol)

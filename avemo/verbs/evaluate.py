@@ -1,5 +1,6 @@
 """The verb `evaluate`: its arguments and what it calls."""
 
+import os
 import pathlib
 
 from avemo import parser as parser_lib
@@ -74,10 +75,16 @@ def add_arguments(verb) -> None:
 
 
 def run(args) -> None:
+  from avemo.runtime import cluster
+
+  cluster.check_alone(os.environ, 'evaluate')
+
   from avemo.evaluate import checks, conditions
 
   checks.check_workdir(args.workdir)
-  condition = conditions.Condition(args.without, args.snr, args.noise)
+  condition = conditions.Condition(
+    args.without, args.snr, args.noise, args.adaptive
+  )
 
   from avemo.evaluate import run
 
@@ -90,7 +97,6 @@ def run(args) -> None:
     fold=args.fold,
     views=args.views,
     smooth=args.smooth,
-    adaptive=args.adaptive,
     data_dir=args.data_dir,
     condition=condition,
   )

@@ -56,6 +56,15 @@ def add_conditions(verb) -> None:
     metavar='DB,…',
     help='and with white noise on the sound at these signal-to-noise ratios',
   )
+  verb.add_argument(
+    '--adaptive',
+    type=parser_lib.numbers,
+    default=[],
+    metavar='D,…',
+    help='of models over features of frames: and at an adaptive frame rate; '
+    'a face is looked at where its grey differs by more than D from the last '
+    'one looked at',
+  )
 
 
 def read_conditions(args) -> list:
@@ -65,6 +74,7 @@ def read_conditions(args) -> list:
   return [
     *(conditions.Condition(without=word) for word in args.without),
     *(conditions.Condition(snr=snr) for snr in args.snr),
+    *(conditions.Condition(adaptive=rate) for rate in args.adaptive),
   ]
 
 
@@ -74,6 +84,8 @@ def write_conditions(args) -> list[str]:
   if args.snr:
     # In one word, for a number may begin with a dash.
     found.append(f'--snr={",".join(f"{snr:g}" for snr in args.snr)}')
+  if args.adaptive:
+    found.append(f'--adaptive={",".join(f"{d:g}" for d in args.adaptive)}')
   return found
 
 

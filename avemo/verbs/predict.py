@@ -51,6 +51,13 @@ def add_arguments(verb) -> None:
     help='none, mean:S or median:S over S seconds',
   )
   verb.add_argument(
+    '--adaptive',
+    type=parser_lib.fraction,
+    metavar='D',
+    help='of models over features of frames: look at a face only where its '
+    'grey differs by more than D, such as 0.01, from the last one looked at',
+  )
+  verb.add_argument(
     '--face-model',
     type=pathlib.Path,
     metavar='ONNX',
@@ -81,6 +88,7 @@ def run(args) -> None:
     every=args.every,
     smooth=args.smooth,
     face_model=args.face_model,
+    adaptive=args.adaptive,
   )
   if failed:
     raise errors.AvemoError(

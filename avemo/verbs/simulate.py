@@ -75,6 +75,25 @@ def add_arguments(verb) -> None:
     help='also leave affect.csv, valence and arousal by clip, for '
     'prepare --labels',
   )
+  verb.add_argument(
+    '--other-than',
+    type=pathlib.Path,
+    metavar='DIR',
+    help='leave out the speakers, or films, of another simulation',
+  )
+  verb.add_argument(
+    '--longer',
+    type=float,
+    default=1.0,
+    metavar='TIMES',
+    help='of aff_wild2: films so many times as long',
+  )
+  verb.add_argument(
+    '--redraw',
+    action='store_true',
+    help='of aff_wild2: an expression, and a label, drawn anew for every '
+    'frame; a control',
+  )
   options.add_workers(verb)
 
 
@@ -91,6 +110,9 @@ def run(args) -> None:
     quirks=args.quirks,
     workers=args.workers,
     affect=args.affect,
+    redraw=args.redraw,
+    longer=args.longer,
+    other_than=args.other_than,
     **{
       name: getattr(args, name)
       for name in ('voice_evidence', 'face_evidence')

@@ -1,5 +1,6 @@
 """The verb `sweep`: its arguments and what it calls."""
 
+import os
 import pathlib
 
 from avemo import errors
@@ -55,6 +56,9 @@ def add_arguments(verb) -> None:
 
 
 def run(args) -> None:
+  from avemo.runtime import cluster
+
+  cluster.check_alone(os.environ, 'sweep')
   conditions = options.read_conditions(args)
   from avemo.experiment import grid
 
@@ -84,7 +88,7 @@ def run(args) -> None:
         slurm.make_script(
           args.workdir.absolute(),
           args.config_flags,
-          len(missing),
+          [trial.name for trial in missing],
           parallel=args.parallel,
           launcher_options=args.launcher_option,
           options=words,
