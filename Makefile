@@ -57,6 +57,16 @@ bench: $(READY)
 	  --out runs/bench/compile_time.json
 	$(RUN) -m benchmarks.prepare --speakers 2 --clips-per-speaker 6 \
 	  --repeats 1 --workers 1 --out runs/bench/prepare.json
+	$(RUN) -m benchmarks.pipeline --repeats 2 --run 4 --batches 40 \
+	  $(if $(PEER_PYTHON),--peer-python $(PEER_PYTHON)) \
+	  --out runs/bench/pipeline.json
+	$(RUN) -m benchmarks.front_ends --repeats 3 \
+	  $(if $(PEER_PYTHON),--peer-python $(PEER_PYTHON)) \
+	  --out runs/bench/front_ends.json
+	$(RUN) -m benchmarks.predict --seconds 12 --out runs/bench/predict.json
+	$(RUN) -m benchmarks.checkpoints --size S --repeats 2 \
+	  $(if $(PEER_PYTHON),--peer-python $(PEER_PYTHON)) \
+	  --out runs/bench/checkpoints.json
 
 lint: $(READY)
 	$(RUN) -m ruff check .

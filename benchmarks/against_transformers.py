@@ -5,7 +5,6 @@ What `videomae.py` and `spectrogram_vit.py` have in common.
 
 import argparse
 import pathlib
-import subprocess
 import sys
 from typing import Any
 
@@ -18,7 +17,7 @@ HERE = pathlib.Path(__file__).parent
 def main(modality: str, doc: str) -> None:
   args = read_arguments(modality, doc)
   about = pairs.describe_run()
-  peer = find_peer(args.peer_python)
+  peer = pairs.find_python(args.peer_python, ('torch', 'transformers'))
   rows = []
   for size in args.sizes:
     for task in args.task:
@@ -65,21 +64,6 @@ def read_arguments(modality: str, doc: str) -> argparse.Namespace:
   )
   parser.add_argument('--out', type=pathlib.Path, help='the JSON file')
   return parser.parse_args()
-
-
-def find_peer(python: str | None) -> str | None:
-  """The peer's Python, if it can be used; says so if not."""
-  if python is None:
-    print('no peer: --peer-python PATH names a Python with transformers')
-    return None
-  check = [python, '-c', 'import torch, transformers']
-  try:
-    subprocess.run(check, check=True, capture_output=True, text=True)
-  except (OSError, subprocess.CalledProcessError) as error:
-    said = (getattr(error, 'stderr', '') or str(error)).strip()
-    print(f'no peer: {python}: {said.splitlines()[-1]}')
-    return None
-  return python
 
 
 def measure(

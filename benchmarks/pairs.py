@@ -18,6 +18,8 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from benchmarks import processes
+
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'numpy')
 
 
@@ -34,6 +36,7 @@ class Program:
 
   Attributes:
     ready: what it said when it was.
+    pid: number of the process.
   """
 
   def __init__(self, command: Sequence[str], env: Mapping[str, str] = {}):
@@ -46,6 +49,7 @@ class Program:
       stderr=self._said,
       text=True,
     )
+    self.pid = self._process.pid
     self.ready = self._read()
 
   def ask(self, line: str = 'run') -> dict[str, Any]:
@@ -74,6 +78,20 @@ class Program:
 
 
 @contextlib.contextmanager
+def limit_cores(count: int) -> Iterator[None]:
+  """Keeps what is started inside on so many cores, where the system can."""
+  if not hasattr(os, 'sched_setaffinity'):
+    yield
+    return
+  usual = os.sched_getaffinity(0)
+  os.sched_setaffinity(0, sorted(usual)[-count:])
+  try:
+    yield
+  finally:
+    os.sched_setaffinity(0, usual)
+
+
+@contextlib.contextmanager
 def start(
   commands: Mapping[str, Sequence[str]], env: Mapping[str, str] = {}
 ) -> Iterator[tuple[dict[str, Program], dict[str, str]]]:
@@ -94,13 +112,35 @@ def time_in_turns(
   programs: Mapping[str, Program], repeats: int
 ) -> dict[str, list[float]]:
   """Seconds of each run by the program's name, after one that is not told."""
-  seconds = {name: [] for name in programs}
+  answers = ask_in_turns(programs, repeats)
+  return {
+    name: [answer['seconds'] for answer in found]
+    for name, found in answers.items()
+  }
+
+
+def ask_in_turns(
+  programs: Mapping[str, Program], repeats: int, line: str = 'run'
+) -> dict[str, list[dict[str, Any]]]:
+  """Answers of each run by the program's name, after one that is not told.
+
+  Beside what the program says, `cpu_seconds` are those that it and all that it
+  started have used since its last answer; what it reads ahead while others work
+  is so counted with the run that needs it.
+  """
+  answers = {name: [] for name in programs}
+  used = {}
   for program in programs.values():
-    program.ask()
+    program.ask(line)
+    used[program] = processes.measure_processor(program.pid)
   for _ in range(repeats):
     for name, program in programs.items():
-      seconds[name].append(program.ask()['seconds'])
-  return seconds
+      answer = program.ask(line)
+      now = processes.measure_processor(program.pid)
+      answer['cpu_seconds'] = now - used[program]
+      used[program] = now
+      answers[name].append(answer)
+  return answers
 
 
 def summarize(seconds: Sequence[float]) -> dict[str, float]:
@@ -116,6 +156,21 @@ def compare(ours: Sequence[float], theirs: Sequence[float]) -> float:
   """How many times as fast we are: the median over pairs."""
   pairs = zip(theirs, ours, strict=True)
   return round(statistics.median(b / a for b, a in pairs), 3)
+
+
+def find_python(python: str | None, packages: Sequence[str]) -> str | None:
+  """The peer's Python, if it has its packages; says so if not."""
+  if python is None:
+    print(f'no peer: --peer-python PATH names one with {", ".join(packages)}')
+    return None
+  check = [python, '-c', f'import {", ".join(packages)}']
+  try:
+    subprocess.run(check, check=True, capture_output=True, text=True)
+  except (OSError, subprocess.CalledProcessError) as error:
+    said = (getattr(error, 'stderr', '') or str(error)).strip()
+    print(f'no peer: {python}: {said.splitlines()[-1]}')
+    return None
+  return python
 
 
 def describe_run() -> dict[str, Any]:

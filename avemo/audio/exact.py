@@ -1,10 +1,10 @@
 """Linear transforms of frames to the digits of double precision that matter.
 
 Single precision would not do: next to a loud tone, a quiet bin is the small
-rest of large products, and its logarithm would be wrong by 1e-2. Samples and
-matrix are therefore cut into slices of 9 bits, whose products sum up exactly,
-whatever the order and whichever device: the results come within 2^-33 of the
-loudest, as if computed in double precision.
+rest of large products, and its logarithm would be wrong by 1e-2. A CPU
+multiplies in double precision. Elsewhere it is slow or absent, and samples and
+matrix are cut into slices of 9 bits, whose products sum up exactly, whatever
+the order and whichever device: the results come within 2^-33 of the loudest.
 """
 
 import functools
@@ -57,6 +57,31 @@ def multiply(
   frames: jax.Array, make_matrix: Callable[[], np.ndarray]
 ) -> jax.Array:
   """The product of frames in [-1, 1], float32 `[..., N]`, and a matrix."""
+  ways = {'cpu': multiply_doubles, 'default': multiply_slices}
+  ways = {
+    name: functools.partial(way, make_matrix=make_matrix)
+    for name, way in ways.items()
+  }
+  return jax.lax.platform_dependent(frames, **ways)
+
+
+def multiply_doubles(
+  frames: jax.Array, make_matrix: Callable[[], np.ndarray]
+) -> jax.Array:
+  """The same on a CPU, five times as fast as by slices."""
+  with jax.enable_x64(True):
+    product = jax.lax.dot_general(
+      jax.lax.convert_element_type(frames, np.float64),
+      jnp.asarray(make_matrix()),
+      (((frames.ndim - 1,), (0,)), ((), ())),
+    )
+    return jax.lax.convert_element_type(product, np.float32)
+
+
+def multiply_slices(
+  frames: jax.Array, make_matrix: Callable[[], np.ndarray]
+) -> jax.Array:
+  """The same where products have the digits of bfloat16 alone."""
   samples = cut_slices(frames)
   factors = cut_slices(make_matrix() / 2)
   products = 0.0

@@ -110,7 +110,10 @@ Draw = np.random.Generator | View
 
 
 def load_clip(
-  record: Mapping[str, Any], options: ClipOptions, draw: Draw
+  record: Mapping[str, Any],
+  options: ClipOptions,
+  draw: Draw,
+  out: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
   """Decodes and cuts one record.
 
@@ -118,6 +121,8 @@ def load_clip(
     record: as stored; a missing modality has no frames, or no speech.
     options: what to make of it.
     draw: a generator in training, a view in evaluation.
+    out: where to put the frames, such as a row of a batch; a new array when
+      None.
 
   Returns:
     `frames` uint8 [T, H, W, 3] RGB if video is in use; `speech` int16 [S] and
@@ -131,12 +136,13 @@ def load_clip(
   clip = {}
   chosen = np.zeros(0, np.int64)
   if 'video' in options.use:
-    shape = (options.frames, options.size, options.size, 3)
-    clip['frames'] = np.zeros(shape, np.uint8)
     if has_picture(record, options):
       shown = count_at_rate(record, options.fps)
       chosen = shown[choose_frames(len(shown), options, draw)]
-      clip['frames'] = decode_frames(record, chosen, options)
+      clip['frames'] = decode_frames(record, chosen, options, out)
+    else:
+      clip['frames'] = make_frames(options) if out is None else out
+      clip['frames'].fill(0)
   if 'audio' in options.use:
     speech = np.frombuffer(record['speech'], '<i2')
     start = place_window(record, len(speech), chosen, options, draw)
@@ -147,6 +153,12 @@ def load_clip(
   clip['has_video'] = np.bool_(len(chosen) > 0)
   clip['has_audio'] = np.bool_(clip.get('speech_length', 0) > 0)
   return clip
+
+
+def make_frames(options: ClipOptions, *rows: int) -> np.ndarray:
+  """Room for frames, uint8 [*rows, T, H, W, 3], not yet set."""
+  shape = (*rows, options.frames, options.size, options.size, 3)
+  return np.empty(shape, np.uint8)
 
 
 def has_picture(record: Mapping[str, Any], options: ClipOptions) -> bool:
@@ -205,27 +217,40 @@ def count_at_rate(record: Mapping[str, Any], fps: float | None) -> np.ndarray:
 
 
 def decode_frames(
-  record: Mapping[str, Any], chosen: np.ndarray, options: ClipOptions
+  record: Mapping[str, Any],
+  chosen: np.ndarray,
+  options: ClipOptions,
+  out: np.ndarray | None = None,
 ) -> np.ndarray:
-  """The chosen frames uint8 [T, H, W, 3], each decoded once."""
+  """The chosen frames uint8 [T, H, W, 3], each decoded once; in `out` if given.
+
+  Raises:
+    AvemoError: a stored picture that cannot be decoded.
+  """
   centres, side = (
     (None, None)
     if options.margin is None
     else follow_face(record['box'], record['face'], options.margin)
   )
-  made = {}
-  for index in dict.fromkeys(chosen.tolist()):
+  if out is None:
+    out = make_frames(dataclasses.replace(options, frames=len(chosen)))
+  places = {}
+  for place, index in enumerate(chosen.tolist()):
+    if index in places:
+      out[place] = out[places[index]]
+      continue
+    places[index] = place
     picture = decode_picture(record['frames'][index], record)
     if options.squeeze:
-      made[index] = squeeze_picture(picture, options.size)
+      out[place] = squeeze_picture(picture, options.size)
       continue
     if side is None:
       height, width = picture.shape[:2]
       centre, length = (width / 2, height / 2), min(height, width)
     else:
       centre, length = centres[index], side
-    made[index] = cut_square(picture, centre, length, options.size)
-  return np.stack([made[index] for index in chosen.tolist()])
+    cut_square(picture, centre, length, options.size, out[place])
+  return out
 
 
 def squeeze_picture(picture: np.ndarray, size: int) -> np.ndarray:
@@ -277,7 +302,11 @@ def follow_face(
 
 
 def cut_square(
-  picture: np.ndarray, centre: Sequence[float], side: float, size: int
+  picture: np.ndarray,
+  centre: Sequence[float],
+  side: float,
+  size: int,
+  out: np.ndarray | None = None,
 ) -> np.ndarray:
   """A square of the picture, resampled to [size, size, 3].
 
@@ -289,6 +318,7 @@ def cut_square(
     centre: x and y, pixels.
     side: of the square, pixels.
     size: of the result, pixels.
+    out: where to put it; a new array when None.
   """
   # Bilinear sampling skips pixels beyond a factor of two: sample finely, then
   # average down.
@@ -306,12 +336,13 @@ def cut_square(
     picture,
     matrix,
     (fine, fine),
+    dst=out if fine == size else None,
     flags=cv2.INTER_LINEAR,
     borderMode=cv2.BORDER_REPLICATE,
   )
-  if fine != size:
-    cut = cv2.resize(cut, (size, size), interpolation=cv2.INTER_AREA)
-  return cut
+  if fine == size:
+    return cut
+  return cv2.resize(cut, (size, size), dst=out, interpolation=cv2.INTER_AREA)
 
 
 # ------------------------------------------------------------------- speech

@@ -41,10 +41,21 @@ class LoadTraining(grain.transforms.Map):
   views: int | None = None
 
   def map(self, numbers: np.ndarray) -> Batch:
-    rows = [self.load(*map(int, row)) for row in numbers[self.own]]
-    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+    numbers = numbers[self.own].tolist()
+    if 'video' not in self.options.use:
+      return stack([self.load(*row) for row in numbers])
+    # Frames are written where they stay: copies cost as much as reading them.
+    frames = clips.make_frames(self.options, len(numbers))
+    rows = [
+      self.load(*row, out) for row, out in zip(numbers, frames, strict=True)
+    ]
+    for row in rows:
+      del row['frames']
+    return stack(rows) | {'frames': frames}
 
-  def load(self, place: int, record: int) -> Batch:
+  def load(
+    self, place: int, record: int, out: np.ndarray | None = None
+  ) -> Batch:
     # Of the seed and the place alone, whichever host or worker draws.
     rng = np.random.default_rng((self.seed, place))
     stored, seconds = self.source[record], self.options.seconds
@@ -52,13 +63,13 @@ class LoadTraining(grain.transforms.Map):
       draw = rng
       if self.views:
         draw = draw_view(self.seed, place, self.views)
-      clip = clips.load_clip(stored, self.options, draw)
+      clip = clips.load_clip(stored, self.options, draw, out)
       return clip | label(self.table, record)
     found = targets.read_frames(stored, self.table, record)
     known = found.find_known(self.table, record)
     middle = windows.draw_middle(stored, seconds, known, rng)
     window = windows.cut(stored, middle, seconds)
-    clip = clips.load_clip(window, self.options, rng)
+    clip = clips.load_clip(window, self.options, rng, out)
     batch = clip | label_frame(self.table, record, found, middle)
     # A record may hold something where this window of it holds nothing.
     batch['mask'] &= clip['has_video'] | clip['has_audio']
@@ -94,6 +105,10 @@ class LoadEvaluation(grain.transforms.Map):
     clip = clips.load_clip(stored, self.options, view)
     labelled = label(self.table, record, number)
     return clip | labelled | {'frame': np.int32(frame)}
+
+
+def stack(rows: list[Batch]) -> Batch:
+  return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
 
 def is_windowed(table: targets.Table, record: int) -> bool:
