@@ -180,6 +180,7 @@ def test_state_is_saved_and_restored(tmp_path):
   assert '4.00 x' in checkpoints.format_table(said | {'state_mib': 1.0})
 
 
+@pytest.mark.slow
 def test_stages_of_predicting_are_found_and_sum_up(tmp_path):
   once = tmp_path / 'once.mp4'
   speech = films.hum(1.0)
