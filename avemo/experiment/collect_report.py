@@ -121,8 +121,9 @@ def list_notes(
   if any(row.get('difference') is not None for row in rows):
     notes.append(
       f'differences are from {about["against"]}, paired over the same '
-      f'speakers, {intervals.NUM_RESAMPLES} resamples; p is two-sided, by Holm '
-      'for all of them'
+      f'speakers, {intervals.NUM_RESAMPLES} resamples; p is two-sided, by '
+      'exchanging the two for speakers (with S of them at least 2 / 2^S), by '
+      'Holm for all of them'
     )
   elif about['against'] and len(systems) > 1:
     notes.append(

@@ -7,6 +7,9 @@ import numpy as np
 
 from avemo.metrics import intervals
 
+# So many speakers are exchanged in every way there is, more by drawn ones.
+MAX_EXACT = 12
+
 
 class Difference(NamedTuple):
   """One system's score less another's.
@@ -15,8 +18,7 @@ class Difference(NamedTuple):
     value: the difference over all speakers.
     low: lower end of its interval.
     high: upper end.
-    p: two-sided; below 1 - level exactly where the interval leaves out 0, but
-      for the grid of the resamples.
+    p: two-sided, by exchanging the two systems for some of the speakers.
   """
 
   value: float
@@ -49,9 +51,8 @@ def paired_bootstrap(
 
   Returns:
     `first` less `second`; None with too few speakers, or where a score is
-    not known. p is twice the share of resamples on the rarer side of 0, which
-    itself counts for both sides, with one added to both counts, so that it is
-    never 0.
+    not known. The interval is of resampled speakers, p of `exchange`: shares of
+    resamples beyond 0 would be too small with few speakers.
 
   Raises:
     ValueError: not as many speakers in both.
@@ -71,9 +72,40 @@ def paired_bootstrap(
   if np.isnan(value) or not differences.size:
     return None
   low, high = np.quantile(differences, ((1 - level) / 2, (1 + level) / 2))
-  rarer = min((differences <= 0).sum(), (differences >= 0).sum())
-  p = min(1.0, 2 * (rarer + 1) / (differences.size + 1))
-  return Difference(value, float(low), float(high), float(p))
+  p = exchange(first, second, statistic, num_resamples, seed)
+  return Difference(value, float(low), float(high), p)
+
+
+def exchange(
+  first: np.ndarray,
+  second: np.ndarray,
+  statistic: intervals.Statistic,
+  num_resamples: int,
+  seed: int,
+) -> float:
+  """How often two systems differ as much when speakers change sides.
+
+  Were they alike, either could have said what the other did of a speaker. Up to
+  `MAX_EXACT` speakers all exchanges are counted, so that with S of them p is at
+  least 2 / 2**S (a sign-flip test by speaker); for more, as many as there are
+  resamples, with one added to both counts.
+
+  Args:
+    first: `[S, ...]`, see `paired_bootstrap`, like the others.
+  """
+  size = len(first)
+  if size <= MAX_EXACT:
+    swaps = (np.arange(2**size)[:, None] >> np.arange(size)) & 1
+  else:
+    swaps = np.random.default_rng(seed).integers(0, 2, (num_resamples, size))
+  moved = np.tensordot(swaps, second - first, axes=1)
+  found = statistic(first.sum(0) + moved) - statistic(second.sum(0) - moved)
+  value = statistic(first.sum(0)) - statistic(second.sum(0))
+  # Where a score is not known the exchange counts against the difference.
+  extreme = ~(np.abs(found) < np.abs(value) - 1e-12)
+  if size <= MAX_EXACT:
+    return float(extreme.mean())
+  return float((extreme.sum() + 1) / (num_resamples + 1))
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
