@@ -14,7 +14,7 @@ from avemo import errors
 from avemo.data import clips
 from avemo.evaluate import restore
 from avemo.evaluate import run as evaluate_run
-from avemo.features import assembled, films, shards, towers
+from avemo.features import assembled, films, shards, sources, towers
 from avemo.train import loop
 
 LENGTH = 8
@@ -81,6 +81,30 @@ def make_config(root, **sections):
     'checkpoint': {'every': 3},
   }
   return small_run.merge(config, sections)
+
+
+def test_other_towers_are_refused_by_a_run_that_goes_on(
+  trained, dataset, monkeypatch
+):
+  described = sources.describe
+
+  def describe(opened):
+    return [one | {'sha256': 'other'} for one in described(opened)]
+
+  before = (trained / 'run/labels.json').read_text()
+  monkeypatch.setattr(sources, 'describe', describe)
+  with pytest.raises(errors.AvemoError, match='the tower cnn .*other now'):
+    loop.train(make_config(trained, steps=4), trained / 'run', dataset=dataset)
+  assert (trained / 'run/labels.json').read_text() == before
+
+
+def test_faces_are_counted_not_frames(trained, dataset):
+  towers_found = {'face': towers.load(trained / 'face')}
+  found = films.cache_films(
+    trained / 'cache', dataset, [0, 1], towers_found, length=LENGTH
+  )
+  size = small_films.FRAMES
+  assert found.count_looked_at([0, 1]) == (size, size, 2 * size)
 
 
 def test_frames_have_their_own_faces_and_the_sound_of_their_time(

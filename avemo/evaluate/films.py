@@ -162,15 +162,16 @@ def set_adaptive(
 def describe_rate(
   restored: restore.Restored, dataset: Any, records: np.ndarray
 ) -> dict[str, Any]:
-  """How many of the frames a tower over faces was run on."""
+  """How many of the faces a tower was run on."""
   features = open_features(restored, dataset, records)
   if features is None or not features.looked_at:
     return {}
-  looked_at, total = features.count_looked_at(records)
+  looked_at, faces, frames = features.count_looked_at(records)
   return {
     'frame_rate': {
       'adaptive': restored.config['features'].get('adaptive'),
       'looked_at': looked_at,
-      'frames': total,
+      'faces': faces,
+      'frames': frames,
     }
   }
