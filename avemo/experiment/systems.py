@@ -103,11 +103,13 @@ def read_sweep(folder: pathlib.Path) -> list[System]:
       found[key] = System(title, spread(system))
     own = found[key]
     place = folder / name
-    if results.is_whole(place, point['config']):
+    is_whole = results.is_whole(place, point['config'], of_any_data=True)
+    if is_whole:
       own.runs.append(read_trial(place))
-    elif (place / sweep.FAILED_FILE).is_file():
+    # What is whole may have failed since, as under a condition.
+    if (place / sweep.FAILED_FILE).is_file():
       own.failed[name] = folders.read(place / sweep.FAILED_FILE)['error']
-    else:
+    elif not is_whole:
       own.missing.append(name)
   return list(found.values())
 
