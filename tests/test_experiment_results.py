@@ -2,13 +2,22 @@
 
 import json
 
+import numpy as np
 import pytest
 import small_run
 
 from avemo import errors
 from avemo.data import mixture, parts
-from avemo.evaluate import conditions, page, run
-from avemo.experiment import grid, results, sweep, systems, trial
+from avemo.evaluate import conditions, page, report, run, table
+from avemo.experiment import (
+  crossval,
+  grid,
+  pooling,
+  results,
+  sweep,
+  systems,
+  trial,
+)
 from avemo.train import loop
 
 FACES = [{'name': 'face', 'modality': 'video', 'sha256': 'f', 'path': ''}]
@@ -130,5 +139,68 @@ def test_what_reads_no_faces_has_no_adaptive_rate(capsys):
 
 def test_the_share_looked_at_is_of_faces():
   rate = {'looked_at': 2, 'faces': 4, 'frames': 10}
-  scores = trial.pick_scores({'num_examples': 1, 'frame_rate': rate})
-  assert scores['looked_at'] == 0.5
+  metrics = {'num_examples': 1, 'frame_rate': rate}
+  assert trial.pick_scores(metrics)['looked_at'] == 0.5
+  metrics |= {'split': 'test', 'num_speakers': 1, 'intervals': {}}
+  metrics |= {'checkpoint': 1, 'chosen_by': 'nobody', 'warnings': []}
+  assert 'faces looked at: 50.0 %' in report.summarize(metrics)
+
+
+def test_a_condition_is_of_the_same_fold_and_checkpoint(tmp_path):
+  about = {'dataset': 'a', 'protocol': 'p', 'fold': 0, 'checkpoint': 5}
+  about |= {'num_examples': 6, 'overlap': ['seen']}
+
+  def write(name, **changes):
+    (tmp_path / 'eval' / name).mkdir(parents=True)
+    text = json.dumps(about | changes)
+    (tmp_path / 'eval' / name / 'metrics.json').write_text(text)
+
+  page.write_text(tmp_path / 'config.json', '{}')
+  write('test', uar=0.8)
+  noise = conditions.Condition(snr=5).describe()
+  write('test-snr-5db', uar=0.6, condition=noise)
+  write('test-snr-5db-a-p-1', uar=0.1, fold=1, condition=noise)
+  write('test-adaptive-0', uar=0.2, checkpoint=4, condition={'adaptive': 0.0})
+  found = systems.read_training(tmp_path)
+  assert found.conditions.keys() == {'snr-5db'}
+  assert found.conditions['snr-5db']['uar'] == 0.6
+  assert found.overlap == ('seen',)
+
+
+def test_pooled_conditions_keep_what_they_are_and_the_rate(tmp_path):
+  plan, made = [], []
+  adaptive = conditions.Condition(adaptive=0.01)
+  for fold, looked_at in enumerate((0.2, 0.4)):
+    folder = tmp_path / f'fold_{fold}'
+    found = table.Predictions(
+      classes=('anger', 'joy'),
+      clip_id=['a', 'b'],
+      segment=np.zeros(2, int),
+      speaker=['s', 't'],
+      label=['anger', 'joy'],
+      probabilities=np.eye(2),
+    )
+    path = table.write(folder / 'eval/test-adaptive/predictions.csv', found)
+    about = {'folder': 'test-adaptive', 'sha256': trial.hash_file(path)}
+    scores = {'uar': 1.0, 'uar_unsmoothed': 0.5, 'looked_at': looked_at}
+    plan.append(pooling.Part(fold, 0, folder))
+    made.append(
+      {
+        'conditions': {adaptive.name: adaptive.describe() | scores},
+        'tables': {adaptive.name: about},
+      }
+    )
+  (row,) = pooling.pool_conditions(plan, made)
+  assert row['adaptive'] == 0.01 and row['uar'] == 1
+  assert row['looked_at'] == pytest.approx(0.3)
+  assert row['uar_unsmoothed'] == 0.5
+  rows = [{'fold': n, 'seed': 0, 'looked_at': 0.2 * n} for n in (1, 2)]
+  spread = pooling.find_spread(rows)
+  assert spread['mean']['looked_at'] == pytest.approx(0.3)
+
+
+def test_no_plain_score_stands_beside_smoothed_ones():
+  assert not crossval.find_unwatched({'evaluate': {'smooth': 'none'}})
+  assert 'median:1' in crossval.find_unwatched(
+    {'evaluate': {'smooth': 'median:1'}}
+  )

@@ -172,9 +172,6 @@ def pick_scores(metrics: Mapping[str, Any]) -> dict[str, Any]:
   found = {n: metrics[n] for n in names if metrics.get(n) is not None}
   plain = (metrics.get('smoothing') or {}).get('unsmoothed') or {}
   found |= {f'{n}_unsmoothed': plain[n] for n in found.keys() & plain.keys()}
-  rate = metrics.get('frame_rate')
-  if rate:
-    # Of an earlier version faces were not counted.
-    faces = rate.get('faces', rate['frames'])
-    found['looked_at'] = rate['looked_at'] / faces if faces else None
+  if metrics.get('frame_rate'):
+    found['looked_at'] = report.share_looked_at(metrics)
   return found
