@@ -255,8 +255,9 @@ def test_a_window_is_counted_in_its_length():
 
 
 def test_clips_are_not_smoothed_by_what_was_held_out(tmp_path):
-  config = make_config(tmp_path, evaluate={'smooth': 'chosen'})
-  config['data'] |= {'name': 'small_av'}
+  config = make_config(
+    tmp_path, evaluate={'smooth': 'chosen'}, model={'heads': ('emotion',)}
+  )
   with pytest.raises(errors.AvemoError, match='these are clips'):
     run_lib.make_run(config, small_run.make_dataset(frames=2))
 
