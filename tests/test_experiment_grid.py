@@ -8,7 +8,7 @@ import pytest
 import small_grid
 
 from avemo import cli, errors
-from avemo.experiment import configs, grid, slurm, sweep
+from avemo.experiment import configs, folders, grid, slurm, sweep
 
 
 @pytest.fixture
@@ -62,6 +62,28 @@ def test_a_grid_may_grow_and_names_stay():
   for name in names:
     assert '/' not in name and not name.startswith('.') and len(name) < 100
   assert grid.make_name({'data.mixture': {}, 'optim.ema': None}) != ''
+
+
+def test_names_that_collide_follow_no_order(load, monkeypatch):
+  monkeypatch.setattr(grid, 'make_name', lambda overrides: 'alike')
+  names = [
+    {trial.config['seed']: trial.name for trial in load(points)}
+    for points in ("[{'seed': 1}, {'seed': 2}]", "[{'seed': 2}, {'seed': 1}]")
+  ]
+  assert names[0] == names[1] and len({*names[0].values()}) == 2
+  assert names[0][1] == f'alike-{grid.hash_of({"seed": 1})}'
+  assert [trial.name for trial in load("[{'seed': 1}]")] == ['alike']
+
+
+def test_a_trial_whose_name_has_grown_is_in_the_sweep_once(tmp_path):
+  config = {'seed': 1, 'steps': 1}
+  words = ['--config=small.py']
+  with folders.lock(tmp_path):
+    for name in ('alike', 'alike-1234'):
+      trial = grid.Trial(name, {'seed': 1}, config)
+      sweep.open_sweep(tmp_path, words, [trial])
+  note = folders.read(tmp_path / sweep.NOTE_FILE)
+  assert note['trials'].keys() == {'alike-1234'}
 
 
 @pytest.mark.parametrize(

@@ -279,6 +279,56 @@ def test_tasks_have_a_table_each(made, capsys):
   assert out.count('seeds') == 2
 
 
+def test_other_heads_stand_in_one_table(made, capsys):
+  for seed in (0, 1):
+    path = made / f'fusion.kind=c_seed={seed}/result.json'
+    result = json.loads(path.read_text())
+    result['scores']['test']['ccc_mean'] = 0.5
+    path.write_text(json.dumps(result))
+    path = made / f'fusion.kind=a_seed={seed}/result.json'
+    result = json.loads(path.read_text())
+    result['conditions']['snr-5db']['war'] = 0.25
+    path.write_text(json.dumps(result))
+  rows = {row['system'][-1]: row for row in collect.collect(made)}
+  assert all(rows[kind]['difference'] is not None for kind in 'bc')
+  assert rows['c']['ccc_mean'] == 0.5 and 'ccc_mean' not in rows['a']
+  assert rows['a']['war snr-5db'] == 0.25
+  assert capsys.readouterr().out.count('seeds') == 1
+  # Those who lack what is asked for are compared by what they have.
+  collect.collect(made, metric='ccc_mean', baseline='fusion.kind=a')
+  out = capsys.readouterr().out
+  assert out.count('--metric=ccc_mean is not known') == 1
+  assert out.count('--baseline=fusion.kind=a shares no score') == 1
+
+
+def test_it_compares_by_what_checkpoints_were_chosen_by(made, capsys):
+  for path in made.glob('*/result.json'):
+    result = json.loads(path.read_text())
+    noisy = result['conditions']['snr-5db'] | {'war': 0.125}
+    result |= {'metric': 'val/war', 'conditions': {'snr-5db': noisy}}
+    path.write_text(json.dumps(result))
+  collect.collect(made)
+  assert 'war difference' in capsys.readouterr().out
+  assert 'war under worse conditions' in (made / 'report.html').read_text()
+
+
+def test_a_condition_of_one_seed_is_no_mean(made):
+  path = made / 'fusion.kind=a_seed=1/result.json'
+  path.write_text(json.dumps(json.loads(path.read_text()) | {'conditions': {}}))
+  row = collect.collect(made)[0]
+  assert row['uar snr-5db'] is None and row['uar'] is not None
+
+
+def test_whoever_has_seen_the_test_clips_is_marked(made, capsys):
+  path = made / 'fusion.kind=b_seed=1/eval/test/metrics.json'
+  path.write_text(json.dumps({'overlap': ['X has seen 3 speakers']}))
+  rows = collect.collect(made)
+  assert [row['overlap'] for row in rows] == ['', 'X has seen 3 speakers', '']
+  out = capsys.readouterr().out
+  assert 'fusion.kind=b !' in out and '! fusion.kind=b is no score' in out
+  assert 'X has seen' in (made / 'table.csv').read_text()
+
+
 def test_other_clips_are_not_compared(made):
   write_run(made / 'fusion.kind=b_seed=0', 0, 0.8, 0.6, speakers=13)
   rows = collect.collect(made)

@@ -12,10 +12,14 @@ import small_towers
 
 from avemo import errors
 from avemo.data import clips
-from avemo.evaluate import restore
+from avemo.evaluate import cost, restore
+from avemo.evaluate import films as evaluate_films
 from avemo.evaluate import run as evaluate_run
-from avemo.features import assembled, films, shards, towers
+from avemo.features import assembled, films, keys, shards, sources, towers
+from avemo.models import sequence
+from avemo.runtime import cost as runtime_cost
 from avemo.train import loop
+from avemo.train import run as run_lib
 
 LENGTH = 8
 PUBLISHED = {'data': {'protocol': 'crema_d_hicmae_5fold_published'}}
@@ -81,6 +85,30 @@ def make_config(root, **sections):
     'checkpoint': {'every': 3},
   }
   return small_run.merge(config, sections)
+
+
+def test_other_towers_are_refused_by_a_run_that_goes_on(
+  trained, dataset, monkeypatch
+):
+  described = sources.describe
+
+  def describe(opened):
+    return [one | {'sha256': 'other'} for one in described(opened)]
+
+  before = (trained / 'run/labels.json').read_text()
+  monkeypatch.setattr(sources, 'describe', describe)
+  with pytest.raises(errors.AvemoError, match='the tower cnn .*other now'):
+    loop.train(make_config(trained, steps=4), trained / 'run', dataset=dataset)
+  assert (trained / 'run/labels.json').read_text() == before
+
+
+def test_faces_are_counted_not_frames(trained, dataset):
+  towers_found = {'face': towers.load(trained / 'face')}
+  found = films.cache_films(
+    trained / 'cache', dataset, [0, 1], towers_found, length=LENGTH
+  )
+  size = small_films.FRAMES
+  assert found.count_looked_at([0, 1]) == (size, size, 2 * size)
 
 
 def test_frames_have_their_own_faces_and_the_sound_of_their_time(
@@ -195,3 +223,52 @@ def test_a_thinned_window_says_what_the_faces_it_holds_would(trained):
     clip | {'frames': frames[:1].repeat(7, 0)}, 1, 0
   )
   assert count == 2 and still['held'].tolist() == [0, 0, 0, 0, 1, 1, 1]
+
+
+def test_towers_are_opened_once(trained, dataset, monkeypatch):
+  restored = evaluate_films.open_towers(restore.restore(trained / 'run'))
+  monkeypatch.setattr(sources, 'open_again', None)
+  for _ in range(2):
+    found = evaluate_films.open_features(restored, dataset, np.arange(2))
+    assert found.count(0) == small_films.FRAMES
+  # What a frame costs has the towers in it, as far as they are run.
+  head = cost.describe_model(restored.model, restored.options)
+  assert head['example'] == 'frame'
+  watch = runtime_cost.Stopwatch(None)
+  whole, half = (
+    cost.describe(trained / 'run', restored, watch, rate)
+    for rate in (None, {'looked_at': 1, 'frames': 2})
+  )
+  assert whole['parameters'] == head['parameters'] + whole['tower_parameters']
+  assert whole['gmacs'] == pytest.approx(head['gmacs'] + whole['tower_gmacs'])
+  assert half['tower_gmacs'] < whole['tower_gmacs']
+
+
+def test_a_window_is_counted_in_its_length():
+  model = sequence.Sequence(3, inputs=(('face', 8),), width=16, depth=1)
+  short, long = (
+    cost.describe_model(model, clips.ClipOptions(frames=frames))['gmacs']
+    for frames in (1, 100)
+  )
+  # Attention over a hundred frames, for each of them.
+  assert long - short == pytest.approx(2 * 99 * 16 / 1e9, rel=1e-3)
+
+
+def test_clips_are_not_smoothed_by_what_was_held_out(tmp_path):
+  config = make_config(
+    tmp_path, evaluate={'smooth': 'chosen'}, model={'heads': ('emotion',)}
+  )
+  with pytest.raises(errors.AvemoError, match='these are clips'):
+    run_lib.make_run(config, small_run.make_dataset(frames=2))
+
+
+def test_the_key_of_features_has_the_precision(trained, dataset):
+  tower = towers.load(trained / 'face')
+  before = keys.describe(dataset, tower, tower.options)
+  precision = jax.config.jax_default_matmul_precision
+  jax.config.update('jax_default_matmul_precision', 'bfloat16')
+  try:
+    after = keys.describe(dataset, tower, tower.options)
+  finally:
+    jax.config.update('jax_default_matmul_precision', precision)
+  assert before != after and before['backend'] == jax.default_backend()

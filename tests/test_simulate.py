@@ -155,10 +155,24 @@ def test_speakers_of_another_simulation_are_left_out(tmp_path):
   second = corpus.plan('crema_d', speakers=40, clips_per_speaker=1, avoid=avoid)
   assert len(second.speakers) == 40
   assert not first.speakers.keys() & second.speakers.keys()
-  with pytest.raises(errors.AvemoError, match='has 51; ask'):
+  with pytest.raises(
+    errors.AvemoError, match='^51 speakers are left .* 1 to 51'
+  ):
     corpus.plan('crema_d', speakers=52, avoid=avoid)
   with pytest.raises(errors.AvemoError, match='a simulated crema_d'):
     choice.read_speakers('ravdess', tmp_path)
+  # As many as are left, where nobody says how many.
+  few = corpus.CORPORA['crema_d'].SPEAKERS[:-3]
+  assert len(corpus.plan('crema_d', avoid=few).speakers) == 3
+  with pytest.raises(errors.AvemoError, match='^0 videos are left'):
+    corpus.plan('mafw', avoid=corpus.CORPORA['mafw'].SPEAKERS)
+
+
+@pytest.mark.parametrize('name', ['crema_d', 'aff_wild2'])
+def test_quirks_bring_back_nobody_who_is_left_out(name):
+  first = corpus.plan(name, quirks=True)
+  with pytest.raises(errors.AvemoError, match='--quirks or --other-than'):
+    corpus.plan(name, quirks=True, avoid=list(first.speakers))
 
 
 def test_a_subset_of_clips_is_spread_over_the_emotions():

@@ -7,7 +7,15 @@ import cv2
 import numpy as np
 import pytest
 
-from avemo.simulate import actor, cues, drawing, motion, prosody, voice
+from avemo.simulate import (
+  actor,
+  cues,
+  drawing,
+  motion,
+  prosody,
+  trajectory,
+  voice,
+)
 
 FPS = fractions.Fraction(30_000, 1001)
 EMOTIONS = tuple(pose for pose in motion.POSES if pose != 'flat')
@@ -162,3 +170,12 @@ def test_voice_has_the_pitch_and_level_of_speaker_and_manner(pitch):
 
   assert centroid(speak(tilt=5.0)) > 1.2 * centroid(flat)
   assert centroid(speak(tilt=-5.0)) < 0.9 * centroid(flat)
+
+
+def test_labels_drawn_anew_tell_nothing_of_the_next_frame():
+  performer = make_actor()
+  _, _, labels = trajectory.perform(performer, 'a', 1.5, redraw=True)
+  weights = np.eye(len(trajectory.EXPRESSIONS))[labels.expression]
+  np.testing.assert_array_equal(labels.affect, weights @ trajectory._ANCHORS)
+  _, _, usual = trajectory.perform(performer, 'a', 1.5)
+  assert len(np.unique(usual.affect, axis=0)) == len(usual.affect)

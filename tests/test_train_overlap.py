@@ -7,7 +7,8 @@ import pytest
 import small_run
 
 from avemo import errors
-from avemo.data import parts, seen
+from avemo.data import folds, parts, seen
+from avemo.evaluate import caveats
 from avemo.evaluate import run as evaluate_run
 from avemo.train import about, loop, overlap
 from avemo.train import run as run_lib
@@ -111,3 +112,58 @@ def test_clips_count_where_speakers_have_no_names(dataset, source):
   rows = np.arange(30)
   ((_, how),) = seen.find_shared(entries, own, nameless, rows, 'trained')
   assert how.startswith('was trained on 18 clips of crema_d')
+
+
+def find_shared(dataset, entry, kind='trained'):
+  own = (parts.Part('small_av', 'small_av', 'crema_d_hicmae_5fold', 0),)
+  test = parts.find_split(dataset, own, 'test')
+  entry = {'path': 'there', 'labels': True, 'corpora': entry}
+  return [how for _, how in seen.find_shared([entry], own, dataset, test, kind)]
+
+
+def test_recordings_and_sound_count_as_well(tmp_path, dataset, monkeypatch):
+  own = (parts.Part('small_av', 'small_av', 'crema_d_hicmae_5fold', 0),)
+  test = parts.find_split(dataset, own, 'test')
+  none = np.zeros(0, np.int64)
+  made = seen.describe(tmp_path, dataset, test, none, has_labels=True)
+  known = made['corpora']['crema_d']['trained']
+  recording, sound = known['recording'][:1], known['audio_sha256'][:2]
+  (how,) = find_shared(
+    dataset, {'crema_d': {'trained': {'recording': recording}}}
+  )
+  assert how == f'was trained on 1 recording of crema_d, such as {recording[0]}'
+  # The same sound may be in another corpus, a recording of that name not.
+  elsewhere = {'ravdess': {'trained': known | {'audio_sha256': sound}}}
+  (how,) = find_shared(dataset, elsewhere)
+  assert how.startswith('was trained on 2 sounds of crema_d')
+  # Where the fold has it on both sides, as it may where nobody knows the
+  # speakers, its protocol answers.
+  split = folds.find_split(dataset, 'crema_d_hicmae_5fold', 0)
+  monkeypatch.setattr(folds, 'find_split', lambda *_: split)
+  alike = small_run.make_dataset(audio_sha256=np.full(30, 'one'))
+  silence = {'crema_d': {'trained': {'audio_sha256': ['one']}}}
+  assert not find_shared(alike, silence)
+
+
+def test_weights_of_which_nothing_is_known_are_told(tmp_path, dataset):
+  old = tmp_path / 'old'
+  old.mkdir()
+  # A conversion has no config.
+  assert seen.read(old) == []
+  (old / 'config.json').write_text('{}')
+  config = make_config(init={'audio': str(old)})
+  run = run_lib.make_run(config, dataset)
+  (line,) = overlap.check(config, run.feed)
+  assert line.startswith('warning: init.audio: ') and 'not known' in line
+  about.write(tmp_path, config, run, resumed=True)
+  own, source = seen.read(tmp_path)
+  assert source['unknown'] and source['path'] == str(old)
+  records = run.feed.val
+  parts_ = parts.read(config['data'])
+  given = config, parts_, dataset, records
+  assert caveats.list_overlaps(tmp_path, *given)[1][0].startswith(str(old))
+  (tmp_path / seen.FILE).unlink()
+  (tmp_path / 'config.json').write_text('{}')
+  known, unknown = caveats.list_overlaps(tmp_path, *given)
+  assert not known and unknown[0].startswith(str(tmp_path))
+  assert caveats.list_overlaps(tmp_path, {}, *given[1:]) == ([], [])

@@ -57,15 +57,22 @@ class Films:
     steps = steps[steps > 0]
     return float(np.median(steps)) if len(steps) else 0.04
 
-  def count_looked_at(self, records: Sequence[int]) -> tuple[int, int]:
-    """Faces that a tower was run on, and all frames, of some records."""
-    looked_at = total = 0
+  def count_looked_at(self, records: Sequence[int]) -> tuple[int, int, int]:
+    """Faces that a tower was run on, all faces, and all frames, of records.
+
+    A face is there where a tower over faces says anything, be it of the face
+    that was looked at before.
+    """
+    looked_at = faces = frames = 0
+    seen = [n for n, kind in self.modalities.items() if kind == 'video']
     for record in records:
       number, own = self.find(record)
-      total += own.stop - own.start
-      if self.looked_at:
+      frames += own.stop - own.start
+      if self.looked_at and seen:
         looked_at += int(self.looked_at[number][own].sum())
-    return looked_at, total
+        values = self.shards[seen[0]][number][own]
+        faces += int((~np.isnan(values[:, 0])).sum())
+    return looked_at, faces, frames
 
   def read(self, record: int) -> dict[str, np.ndarray]:
     """What a record says of its frames, as if it were stored."""

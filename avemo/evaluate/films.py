@@ -122,6 +122,19 @@ def find_times(
   return smooth.find_times(dataset, found, features)
 
 
+def open_towers(restored: restore.Restored) -> restore.Restored:
+  """The model with its towers open, which takes a while.
+
+  Raises:
+    AvemoError: a tower is gone, or its weights are others.
+  """
+  if not restored.towers or restored.opened is not None:
+    return restored
+  section = restored.config['features'].get('towers') or {}
+  opened = sources.open_again(restored.towers, section)
+  return dataclasses.replace(restored, opened=opened)
+
+
 def open_features(
   restored: restore.Restored, dataset: Any, records: np.ndarray
 ) -> sequences.Films | None:
@@ -129,11 +142,12 @@ def open_features(
   if not restored.towers:
     return None
   options = restored.config['features']
+  towers = open_towers(restored).opened
   return films_lib.cache_films(
     options['cache'],
     dataset,
     records,
-    sources.open_again(restored.towers, options.get('towers') or {}),
+    towers,
     length=options['frames'],
     threshold=options.get('adaptive'),
   )
@@ -162,15 +176,16 @@ def set_adaptive(
 def describe_rate(
   restored: restore.Restored, dataset: Any, records: np.ndarray
 ) -> dict[str, Any]:
-  """How many of the frames a tower over faces was run on."""
+  """How many of the faces a tower was run on."""
   features = open_features(restored, dataset, records)
   if features is None or not features.looked_at:
     return {}
-  looked_at, total = features.count_looked_at(records)
+  looked_at, faces, frames = features.count_looked_at(records)
   return {
     'frame_rate': {
       'adaptive': restored.config['features'].get('adaptive'),
       'looked_at': looked_at,
-      'frames': total,
+      'faces': faces,
+      'frames': frames,
     }
   }

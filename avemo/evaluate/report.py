@@ -46,6 +46,9 @@ def summarize(metrics: Mapping[str, Any]) -> str:
       f'{name} {own[name]:.4f}' for name in MAIN if own.get(name) is not None
     ]
     lines.append(f'{corpus}: {", ".join(figures) or "no labels"}')
+  looked_at = share_looked_at(metrics)
+  if looked_at is not None:
+    lines.append(f'faces looked at: {100 * looked_at:.1f} %')
   frames = metrics.get('num_frames', 0)
   clips = metrics['num_examples'] - frames
   counts = [f'{clips} {metrics["split"]} clips'] if clips or not frames else []
@@ -58,6 +61,14 @@ def summarize(metrics: Mapping[str, Any]) -> str:
     lines.append(metrics['intervals_note'])
   lines += [f'warning: {warning}' for warning in metrics['warnings']]
   return '\n'.join(lines)
+
+
+def share_looked_at(metrics: Mapping[str, Any]) -> float | None:
+  """Of the faces, those that a tower was run on; None where not known."""
+  rate = metrics.get('frame_rate') or {}
+  # Of an earlier version faces were not counted.
+  faces = rate.get('faces', rate.get('frames'))
+  return rate['looked_at'] / faces if faces else None
 
 
 def write(

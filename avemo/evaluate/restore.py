@@ -37,6 +37,7 @@ class Restored:
     parts: of a mixture, what `labels.json` says of each; else empty.
     derived: by task, the table by which training labels were derived.
     towers: what a model over features of frames reads.
+    opened: those by name, once they are open; see `films.open_towers`.
     untrained_units: action units that no training clip has a label of.
   """
 
@@ -53,6 +54,7 @@ class Restored:
   parts: tuple[dict[str, Any], ...] = ()
   derived: dict[str, str] = dataclasses.field(default_factory=dict)
   towers: tuple[dict[str, Any], ...] = ()
+  opened: Mapping[str, Any] | None = None
   untrained_units: tuple[str, ...] = ()
 
   @property

@@ -13,18 +13,10 @@ import numpy as np
 import tqdm
 
 from avemo import errors
-from avemo.corpora import protocols
-from avemo.data import (
-  dimensions,
-  folds,
-  labels,
-  mixture,
-  pipeline,
-  seen,
-  targets,
-)
+from avemo.data import dimensions, labels, mixture, pipeline, targets
 from avemo.data import parts as parts_lib
 from avemo.evaluate import (
+  caveats,
   conditions,
   cost,
   films,
@@ -33,7 +25,6 @@ from avemo.evaluate import (
   report,
   restore,
   rows,
-  scores,
   summary,
   table,
 )
@@ -87,6 +78,7 @@ def evaluate(
   condition.check(restored.options.use)
   if condition.adaptive is not None:
     restored = films.set_adaptive(restored, workdir, condition.adaptive)
+  restored = films.open_towers(restored)
   section = restored.config['data']
   parts = choose_parts(workdir, section, data, protocol, fold)
   dataset = parts_lib.open_parts(
@@ -126,29 +118,28 @@ def evaluate(
   directory = workdir / 'eval' / name
   keep_other_score(directory, about)
   table.write(directory / 'predictions.csv', found)
+  rate = films.describe_rate(restored, dataset, records)
   metrics = summary.score(found) | {
     'split': split,
     'folder': name,
     **about,
     'views': views,
     **smoothed,
-    **films.describe_rate(restored, dataset, records),
+    **rate,
     'checkpoint': restored.step,
     'chosen_by': describe_choice(restored.config, checkpoint),
-    'warnings': warn_of_condition(restored, condition),
-    'cost': cost.describe(workdir, restored, watch),
+    'warnings': caveats.warn_of_condition(restored, condition),
+    'cost': cost.describe(workdir, restored, watch, **rate),
   }
   if condition.name:
     metrics['condition'] = condition.describe()
-  for part, one in zip(parts, mixture.list_parts(dataset), strict=True):
-    flaws = protocols.find_flaws(part.protocol, folds.make_rows(one.index))
-    metrics['warnings'] += find_warnings(section, part, split, flaws)
-    metrics['warnings'] += folds.list_leaks(one, part.protocol, part.fold)
-  # The first entry is the run's own, for which its protocol answers.
-  overlap = seen.list_warnings(seen.read(workdir)[1:], parts, dataset, records)
+  metrics['warnings'] += caveats.list_of_folds(section, parts, dataset, split)
+  overlap, unknown = caveats.list_overlaps(
+    workdir, restored.config, parts, dataset, records
+  )
   metrics |= {'overlap': overlap} if overlap else {}
-  metrics['warnings'] += overlap
-  metrics['warnings'] += warn_of_data(restored, dataset, metrics)
+  metrics['warnings'] += [*overlap, *unknown]
+  metrics['warnings'] += caveats.warn_of_data(restored, dataset, metrics)
   if metrics['views'] > 1 and found.frame is not None:
     if (found.frame >= 0).any():
       metrics['warnings'].append(
@@ -240,60 +231,6 @@ def describe_data(
   }
 
 
-def warn_of_data(
-  restored: restore.Restored, dataset: Any, metrics: Mapping[str, Any]
-) -> list[str]:
-  """What a reader must know of the clips themselves."""
-  warnings = []
-  if not restored.dataset:
-    warnings.append(
-      'the weights were trained elsewhere, perhaps on these very clips'
-    )
-  elif not is_own_data(restored, dataset):
-    warnings.append(
-      f'trained on {restored.dataset}, which may hold clips of {dataset.name}'
-    )
-  if metrics['num_without_input']:
-    warnings.append(
-      f'{metrics["num_without_input"]} clips lack '
-      f'{" and ".join(restored.options.use)}: nothing is said of them, and '
-      'they are not scored'
-    )
-  for task in restored.tasks:
-    if metrics.get(scores.NAMES[task][0]) is None:
-      warnings.append(f'{task}: no labels here, and not scored')
-  for task, name in restored.derived.items():
-    warnings.append(
-      f'{task}: learned in part from values derived from emotions by {name}, '
-      'which are no ground truth; scored against labels alone'
-    )
-  return warnings
-
-
-def warn_of_condition(
-  restored: restore.Restored, condition: conditions.Condition
-) -> list[str]:
-  """That the clips were not seen or heard as they are."""
-  warnings = []
-  if condition.name:
-    warnings.append(
-      f'scored under the condition {condition.name}, not on the clips as they '
-      'are'
-    )
-  if condition.without:
-    augment = restored.config.get('augment') or {}
-    dropped = augment.get('modality_dropout') or {}
-    # What is not said is dropped at the rate of the augmentation itself.
-    if 'modality_dropout' not in augment or not dropped.get(
-      condition.without, 1
-    ):
-      warnings.append(
-        f'the model was never trained without {condition.without}; see '
-        'augment.modality_dropout'
-      )
-  return warnings
-
-
 def predict_rows(
   restored: restore.Restored,
   dataset: Any,
@@ -376,15 +313,6 @@ def make_rows(
   )
 
 
-def is_own_data(restored: restore.Restored, dataset: Any) -> bool:
-  """Whether a dataset is the one that the run was trained on, or one of."""
-  own = {
-    restored.dataset_sha256,
-    *(p['dataset_sha256'] for p in restored.parts),
-  }
-  return mixture.identify(dataset) in own
-
-
 def keep_other_score(directory: pathlib.Path, about: Mapping[str, Any]) -> None:
   """Moves the score of other clips aside, which a new one would replace."""
 
@@ -413,24 +341,3 @@ def describe_choice(config: dict[str, Any], checkpoint: str | int) -> str:
   if config['data'].get('refit'):
     return 'the last step (trained on validation clips too)'
   return config.get('control', {}).get('metric', restore.DEFAULT_METRIC)
-
-
-def find_warnings(
-  section: dict[str, Any],
-  part: parts_lib.Part,
-  split: str,
-  flaws: tuple[str, ...],
-) -> list[str]:
-  """What a reader must know before believing the score."""
-  warnings = [f'{part.protocol}: {flaw}' for flaw in flaws]
-  if split != 'test':
-    warnings.append(f'these are {split} clips, not unseen ones')
-  if not section.get('mixture') and not section.get('protocol'):
-    return warnings
-  own = [(p.protocol, p.fold) for p in parts_lib.read(section)]
-  if (part.protocol, part.fold) not in own:
-    trained = '; '.join(f'{protocol}, fold {fold}' for protocol, fold in own)
-    warnings.append(
-      f'trained under {trained}: the clips scored here may have been trained on'
-    )
-  return warnings

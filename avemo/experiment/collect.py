@@ -35,7 +35,8 @@ def collect(
     folder: of a sweep, of cross-validations, or of scored trainings.
     baseline: the system that the others are compared with; the one that
       validation clips choose when None.
-    metric: by which they are compared; the first that all have when None.
+    metric: by which they are compared; when None the one that checkpoints
+      were chosen by, or else the first that all have.
 
   Returns:
     The rows of the table.
@@ -48,8 +49,8 @@ def collect(
   names = [system.name for system in systems]
   if baseline is not None and baseline not in names:
     settings_error('--baseline', baseline, names)
-  parts = group(systems)
-  known = {name for part in parts for name in find_metrics(part)}
+  parts = group(systems, metric)
+  known = {name for system in systems for name in find_metrics([system])}
   if metric is not None and metric not in known:
     settings_error('--metric', metric, sorted(known) or report.MAIN)
   tables = [make_table(part, baseline, metric) for part in parts]
@@ -61,36 +62,82 @@ def collect(
   return rows
 
 
-def group(systems: Sequence[System]) -> list[list[System]]:
-  """Systems by what they are scored by: a grid may have several tasks.
+def group(
+  systems: Sequence[System], metric: str | None = None
+) -> list[list[System]]:
+  """Systems that have a main figure in common: a grid may have several tasks.
 
   Those without a whole run stand with the first.
+
+  Args:
+    systems: all of them.
+    metric: a figure whose systems stand together.
   """
-  found: dict[tuple[str, ...], list[System]] = {}
+  shared: list[list[str]] = []
+  places: dict[str, int] = {}
   for system in systems:
-    if system.runs:
-      found.setdefault(tuple(find_metrics([system])), []).append(system)
-  parts = list(found.values()) or [[]]
-  names = [one.name for one in parts[0]]
-  first = [one for one in systems if not one.runs or one.name in names]
-  return [first, *parts[1:]]
+    own = find_metrics([system])
+    if not system.runs:
+      continue
+    for place, names in enumerate(shared):
+      common = [name for name in names if name in own]
+      if (metric in names) == (metric in own) and (common or names == own):
+        shared[place], places[system.name] = common, place
+        break
+    else:
+      places[system.name] = len(shared)
+      shared.append(own)
+  return [
+    [one for one in systems if places.get(one.name, 0) == place]
+    for place in range(max(len(shared), 1))
+  ]
 
 
 def make_table(
   systems: Sequence[System], baseline: str | None, metric: str | None
 ) -> collect_report.Table:
   """The rows of systems that are scored alike, and their differences."""
-  metrics = find_metrics(systems)
-  if metric not in metrics:
-    metric = metrics[0] if metrics else None
-  rows = [describe(system, metrics) for system in systems]
+  shared, notes = find_metrics(systems), []
+  wanted, metric = metric, metric if metric in shared else None
+  metric = metric or find_chosen_metric(systems, shared)
+  if wanted not in (None, metric):
+    notes.append(
+      f'--metric={wanted} is not known of these systems, which are compared by '
+      f'{metric}'
+    )
+  own = {system.name: find_metrics([system]) for system in systems}
+  rows = [describe(system, own[system.name]) for system in systems]
   best = mark_chosen(rows, systems)
-  is_here = baseline in [system.name for system in systems]
+  is_here = baseline in own
+  if baseline is not None and not is_here:
+    notes.append(
+      f'--baseline={baseline} shares no score with these systems, and is in '
+      'another table'
+    )
   against = baseline if is_here else best
   if metric and against:
     add_differences(rows, systems, against, metric)
-  about = {'metric': metric, 'metrics': metrics, 'against': against}
+  about = {
+    'metric': metric,
+    'metrics': [
+      n for n in report.MAIN if any(n in known for known in own.values())
+    ],
+    'against': against,
+    'notes': notes,
+  }
   return collect_report.Table(rows, systems, about)
+
+
+def find_chosen_metric(
+  systems: Sequence[System], shared: Sequence[str]
+) -> str | None:
+  """The figure by which checkpoints were chosen, else the first of `shared`."""
+  chosen = {run.chosen and run.chosen[0] for s in systems for run in s.runs}
+  if len(chosen) == 1 and None not in chosen:
+    name = chosen.pop().rpartition('/')[2]
+    if name in shared:
+      return name
+  return shared[0] if shared else None
 
 
 def settings_error(option: str, value: str, known: Sequence[str]) -> None:
@@ -133,18 +180,38 @@ def describe(system: System, metrics: Sequence[str]) -> dict[str, Any]:
     row[chosen[0][0]] = mean_and_sd([value for _, value in chosen])[0]
   for name in COSTS:
     row[name] = mean_and_sd([run.cost.get(name) for run in system.runs])[0]
-  shared = [set(run.conditions) for run in system.runs if run.conditions]
-  for condition in sorted(set.union(*shared)) if shared else ():
-    for name in (*metrics[:1], *find_looks(system, condition)):
-      values = [
-        run.conditions[condition].get(name)
-        for run in system.runs
-        if condition in run.conditions
-      ]
-      row[f'{name} {condition}'] = mean_and_sd(values)[0]
+  row |= describe_conditions(system, metrics)
+  row['overlap'] = '; '.join(list_overlaps(system))
   row['missing'] = ' '.join(system.missing)
   row['failed'] = '; '.join(f'{k}: {v}' for k, v in system.failed.items())
   return row
+
+
+def describe_conditions(
+  system: System, metrics: Sequence[str]
+) -> dict[str, float | None]:
+  """Main figures under each condition: None where a run lacks them.
+
+  A mean over fewer seeds than the clean score's is none to set beside it.
+  """
+  found: dict[str, float | None] = {}
+  names = {name for run in system.runs for name in run.conditions}
+  for condition in sorted(names):
+    for name in (*metrics, *find_looks(system, condition)):
+      values = [
+        run.conditions.get(condition, {}).get(name) for run in system.runs
+      ]
+      found[f'{name} {condition}'] = (
+        None if None in values else mean_and_sd(values)[0]
+      )
+  return found
+
+
+def list_overlaps(system: System) -> list[str]:
+  """Who of the test clips was seen before by what its runs start from."""
+  return list(
+    dict.fromkeys(line for run in system.runs for line in run.overlap)
+  )
 
 
 def find_looks(system: System, condition: str) -> list[str]:

@@ -17,8 +17,8 @@ class Table:
   Attributes:
     rows: of `collect.describe`, one a system.
     systems: the same.
-    about: their `metrics`, the `metric` by which they are compared, and
-      `against` which of them.
+    about: their `metrics`, which not all may have, the `metric` by which they
+      are compared, `against` which of them, and `notes`.
   """
 
   rows: Sequence[Mapping[str, Any]]
@@ -66,11 +66,12 @@ def list_cells(
   cells = []
   for row in rows:
     mark = ' *' if row['chosen_by_validation'] else ''
+    mark += ' !' if row['overlap'] else ''
     line = [row['system'] + mark, str(row['seeds'])]
     line += [show(row.get(name), '.3f') for name in validation]
     for name in about['metrics']:
       sd = row.get(f'{name}_sd')
-      mean = show(row[name], '.3f')
+      mean = show(row.get(name), '.3f')
       line.append(mean if sd is None else f'{mean} ± {sd:.3f}')
     line += [show(row.get(name), '.3f') for name in extras]
     line += [
@@ -129,6 +130,22 @@ def list_notes(
     notes.append(
       'no differences: systems were scored on different clips, or on fewer '
       f'than {intervals.MIN_SPEAKERS} speakers'
+    )
+  notes += about['notes']
+  for row in rows:
+    if row['overlap']:
+      notes.append(
+        f'! {row["system"]} is no score of unseen speakers: {row["overlap"]}'
+      )
+  by_frame = [
+    system.name
+    for system in systems
+    if any(run.cost.get('example') == 'frame' for run in system.runs)
+  ]
+  if by_frame:
+    notes.append(
+      f'{", ".join(by_frame)}: an example is a frame; parameters and GMACs are '
+      'with the towers as far as a score has counted them, ms without'
     )
   for system in systems:
     notes += [f'missing: {name}' for name in system.missing]
@@ -218,14 +235,13 @@ def show_conditions(
   for system in systems:
     for run in system.runs:
       known |= dict(run.conditions)
-  first = about['metrics'][:1]
-  if not known or [metric] != first:
+  if not known or not metric:
     return []
   # The noisiest last.
   order = lambda name: (-known[name].get('snr', float('inf')), name)
   names = sorted(known, key=order)
   cells = [
-    [row['system'], show(row[metric], '.3f')]
+    [row['system'], show(row.get(metric), '.3f')]
     + [show(row.get(f'{metric} {name}'), '.3f') for name in names]
     for row in rows
   ]

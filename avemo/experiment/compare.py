@@ -35,9 +35,11 @@ def compare(
     None where they were scored on different clips, or there are too few
     speakers.
   """
-  if list_clips(first) != list_clips(second):
+  if list_clips(first, metric) != list_clips(second, metric):
     return None
-  speakers = np.unique(breakdown.name_speakers(first))
+  speakers = np.union1d(
+    breakdown.name_speakers(first), breakdown.name_speakers(second)
+  )
   one, statistic = sum_by_speaker(first, metric, speakers)
   other, _ = sum_by_speaker(second, metric, speakers)
   axes = tuple(range(1, one.ndim))
@@ -48,13 +50,33 @@ def compare(
   )
 
 
-def list_clips(found: table.Predictions) -> set[tuple]:
-  """What was scored: clips or frames, with their labels."""
+def list_clips(found: table.Predictions, metric: str) -> set[tuple]:
+  """What a metric was scored on: clips or frames, with their labels.
+
+  Other heads may have been scored on more.
+  """
   size = len(found.clip_id)
   frame = np.full(size, -1) if found.frame is None else found.frame
   corpus = [''] * size if found.corpus is None else found.corpus
-  columns = corpus, found.clip_id, found.segment, frame, found.label
-  return set(zip(*(list(map(str, column)) for column in columns), strict=True))
+  label, known = find_labels(found, metric)
+  columns = corpus, found.clip_id, found.segment, frame, label
+  rows = zip(*(list(map(str, column)) for column in columns), strict=True)
+  return {row for row, there in zip(rows, known, strict=True) if there}
+
+
+def find_labels(
+  found: table.Predictions, metric: str
+) -> tuple[list[str], np.ndarray]:
+  """By row, the label that a metric goes by, and whether there is any."""
+  if metric in classification.METRICS:
+    return list(found.label), np.array([word != '' for word in found.label])
+  truth = np.concatenate(
+    [np.zeros((len(found.clip_id), 0))]
+    + [v for task, v in found.truth.items() if metric in scores.NAMES[task]],
+    axis=1,
+  )
+  rows = np.round(truth, 4).tolist()
+  return [str(row) for row in rows], ~np.isnan(truth).all(1)
 
 
 def sum_by_speaker(

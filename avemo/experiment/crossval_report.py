@@ -10,12 +10,15 @@ from avemo.corpora.protocols import entry
 from avemo.evaluate import page, plots, report
 from avemo.experiment import pooling
 
+# The figures that have a line.
+NAMES = (*report.MAIN, *pooling.EXTRAS)
+
 
 def summarize(summary: Mapping[str, Any]) -> str:
   """The main figures as lines of text."""
   lines = [
     f'{"":10s}  mean of folds  sd      pooled  95 % by speaker',
-    *(line for name in report.MAIN if (line := say_score(summary, name))),
+    *(line for name in NAMES if (line := say_score(summary, name))),
     f'{len(summary["folds"])} trainings, chosen by {summary["chosen_by"]}',
   ]
   others = [say_score(summary, pooling.PREFIX + n) for n in report.MAIN]
@@ -25,7 +28,7 @@ def summarize(summary: Mapping[str, Any]) -> str:
     )
     lines += filter(None, others)
   for row in summary['conditions']:
-    scores = [f'{n} {row[n]:.4f}' for n in report.MAIN if n in row]
+    scores = [f'{n} {row[n]:.4f}' for n in NAMES if n in row]
     lines.append(f'{row["condition"]}: {", ".join(scores)}')
   lines += [f'warning: {warning}' for warning in summary['warnings']]
   return '\n'.join(lines)
@@ -83,7 +86,7 @@ COLUMNS = (
 def list_scores(summary: Mapping[str, Any], prefix: str = '') -> page.Table:
   rows = [
     [name, *cells]
-    for name in report.MAIN
+    for name in NAMES
     if (cells := list_score(summary, prefix + name))
   ]
   return page.Table(['', *COLUMNS], rows)
@@ -188,7 +191,8 @@ def list_costs(cost: Mapping[str, Any]) -> page.Table:
     rows.append(['seconds of a training, mean', f'{mean:.0f}'])
   if 'parameters' in cost:
     rows.append(['parameters', f'{cost["parameters"]:,}'])
-    rows.append(['GMACs of an example', f'{cost["gmacs"]:.4g}'])
+    example = 'a frame, with towers' if 'example' in cost else 'an example'
+    rows.append([f'GMACs of {example}', f'{cost["gmacs"]:.4g}'])
   if 'peak_memory' in cost:
     rows.append(
       [

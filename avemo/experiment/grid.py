@@ -13,6 +13,7 @@ The key `arg` is no field but what `get_config` takes, as text or as a dict:
 `{'arg': {'system': 'late'}}`.
 """
 
+import collections
 import dataclasses
 import difflib
 import hashlib
@@ -68,7 +69,7 @@ def load_trials(arguments: Sequence[str]) -> list[Trial]:
   configs.load(arguments)
   points = load_points(pathlib.Path(file), arg)
   given = {word.split('=')[0].removeprefix('--config.') for word in arguments}
-  trials: dict[str, Trial] = {}
+  trials: list[Trial] = []
   seen: set[tuple[str, int]] = set()
   for number, overrides in enumerate(points):
     try:
@@ -87,11 +88,15 @@ def load_trials(arguments: Sequence[str]) -> list[Trial]:
         f'{file}: trial {number} of get_sweep is there twice: {overrides}'
       )
     seen.add(system)
-    name = make_name(overrides)
-    if name in trials:
-      name = f'{name}-{hash_of(overrides)}'
-    trials[name] = Trial(name, overrides, config)
-  return list(trials.values())
+    trials.append(Trial(make_name(overrides), overrides, config))
+  counts = collections.Counter(trial.name for trial in trials)
+  # All that share a name: the order of the grid must not tell them apart.
+  return [
+    dataclasses.replace(t, name=f'{t.name}-{hash_of(t.overrides)}')
+    if counts[t.name] > 1
+    else t
+    for t in trials
+  ]
 
 
 def load_points(path: pathlib.Path, arg: str = '') -> list[dict[str, Any]]:

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from avemo.evaluate import report, restore, summary, table
+from avemo.evaluate import conditions, report, restore, summary, table
 from avemo.experiment import best_on_test, results, trial
 
 # Before the names of scores whose checkpoint is chosen on the test clips.
 PREFIX = f'{best_on_test.FOLDER}/'
+# Of films, figures that are averaged: they do not follow from the predictions.
+EXTRAS = (*(f'{name}_unsmoothed' for name in report.MAIN), 'looked_at')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,12 +47,13 @@ def summarize(plan: Sequence[Part], about: Any) -> dict[str, Any]:
     about: the protocol.
 
   Returns:
-    `folds`, a row a part; `mean` over all parts; `sd` over the folds, each
-    the mean of its seeds, and `sd_of_seeds` over the seeds, each the mean of
-    its folds (None of one); `pooled`, metrics of the predictions of all parts
-    together, with intervals by speaker; `pooled_by_seed`; `confusion`, pooled
-    and averaged; `conditions`; `cost`. Scores whose checkpoint is chosen on
-    test clips stand beside under `best_on_test/…`.
+    `folds`, a row a part; `mean` over all parts, with that of `EXTRAS`; `sd`
+    over the folds, each the mean of its seeds, and `sd_of_seeds` over the
+    seeds, each the mean of its folds (None of one); `pooled`, metrics of the
+    predictions of all parts together, with intervals by speaker;
+    `pooled_by_seed`; `confusion`, pooled and averaged; `conditions`; `cost`.
+    Scores whose checkpoint is chosen on test clips stand beside under
+    `best_on_test/…`.
   """
   made = [restore.read_json(p.folder / results.RESULT_FILE) for p in plan]
   rows, clean, best = [], [], []
@@ -79,6 +82,7 @@ def summarize(plan: Sequence[Part], about: Any) -> dict[str, Any]:
     str(seed): trial.pick_scores(
       summary.score_rows(table.join(pick(clean, plan, seed)))
     )
+    | average_extras(pick(rows, plan, seed))
     for seed in seeds
   }
   return {
@@ -117,6 +121,7 @@ def add_best(pooled: dict[str, Any], best: Mapping[str, Any]) -> None:
 def find_spread(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
   """`mean`, `sd` and `sd_of_seeds` of the figures that every row has."""
   known = [f'{p}{name}' for p in ('', PREFIX) for name in report.MAIN]
+  known += EXTRAS
   names = [n for n in known if all(row.get(n) is not None for row in rows)]
   found = {'mean': {}, 'sd': {}, 'sd_of_seeds': {}}
   for name in names:
@@ -129,6 +134,15 @@ def find_spread(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
       sd = statistics.stdev(means) if len(means) > 1 else None
       found[kind][name] = sd
   return found
+
+
+def average_extras(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+  """Means of `EXTRAS`, of those that every row has."""
+  return {
+    name: statistics.mean(row[name] for row in rows)
+    for name in EXTRAS
+    if all(row.get(name) is not None for row in rows)
+  }
 
 
 def average_confusion(
@@ -163,10 +177,19 @@ def average_confusion(
   }
 
 
+# What `Condition.describe` may say.
+CONDITION = tuple(
+  field.name for field in dataclasses.fields(conditions.Condition)
+)
+
+
 def pool_conditions(
   plan: Sequence[Part], results: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-  """Pooled scores under each condition that every part was scored under."""
+  """Pooled scores under each condition that every part was scored under.
+
+  With the condition itself, and the means of `EXTRAS`.
+  """
   rows = []
   for name, about in results[0].get('conditions', {}).items():
     if any(name not in result.get('conditions', {}) for result in results):
@@ -178,7 +201,8 @@ def pool_conditions(
     tables = [table.read(folder / 'predictions.csv') for folder in folders]
     metrics = summary.score_rows(table.join(tables))
     row = {'condition': name, **trial.pick_scores(metrics)}
-    row |= {k: about[k] for k in ('without', 'snr', 'noise') if k in about}
+    row |= average_extras([result['conditions'][name] for result in results])
+    row |= {key: about[key] for key in CONDITION if key in about}
     rows.append(row | {'intervals': metrics['intervals']})
   return rows
 
@@ -187,7 +211,12 @@ def add_costs(
   plan: Sequence[Part], results: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
   """Seconds of all parts, and what they have in common."""
-  costs = [result.get('cost') or {} for result in results]
+  costs = []
+  for part, result in zip(plan, results, strict=True):
+    scored = trial.find_scored(part.folder, result)
+    metrics = restore.read_json(scored / 'metrics.json')
+    # What is scored knows the towers of films as well.
+    costs.append((result.get('cost') or {}) | (metrics.get('cost') or {}))
   found: dict[str, Any] = {}
   seconds = [c['training_seconds'] for c in costs if 'training_seconds' in c]
   if seconds:
@@ -197,15 +226,10 @@ def add_costs(
     values = [cost[name] for cost in costs if name in cost]
     if values:
       found[name] = max(values)
-  for name in ('peak_memory_of', 'training_device'):
+  for name in ('peak_memory_of', 'training_device', 'example'):
     if name in costs[0]:
       found[name] = costs[0][name]
-  inference = []
-  for part, result in zip(plan, results, strict=True):
-    scored = trial.find_scored(part.folder, result)
-    metrics = restore.read_json(scored / 'metrics.json')
-    inference.append((metrics.get('cost') or {}).get('inference_seconds'))
-  known = [value for value in inference if value is not None]
+  known = [c['inference_seconds'] for c in costs if 'inference_seconds' in c]
   if known:
     found['inference_seconds'] = statistics.median(known)
   return found

@@ -53,7 +53,14 @@ def open_sweep(
     trial.name: {'overrides': trial.overrides, 'config': trial.config}
     for trial in trials
   }
-  note['trials'] = old.get('trials', {}) | known
+  # A name that another trial of a grid has come to share is a longer one now.
+  named = {grid.hash_of(trial.overrides) for trial in trials}
+  earlier = {
+    name: one
+    for name, one in old.get('trials', {}).items()
+    if grid.hash_of(one['overrides']) not in named
+  }
+  note['trials'] = earlier | known
   folders.write(workdir, NOTE_FILE, note)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from avemo import errors
+from avemo.evaluate import conditions as conditions_lib
 from avemo.evaluate import restore, table
 from avemo.experiment import crossval, folders, grid, results, sweep, trial
 
@@ -24,6 +25,7 @@ class Run:
     conditions: by condition its description and figures.
     cost: see `evaluate.cost`.
     files: of predictions on the test clips, which are read when needed.
+    overlap: lines on whom of these clips the weights had seen before.
   """
 
   name: str
@@ -33,6 +35,7 @@ class Run:
   conditions: Mapping[str, Mapping[str, Any]]
   cost: Mapping[str, Any]
   files: tuple[pathlib.Path, ...]
+  overlap: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass
@@ -103,11 +106,13 @@ def read_sweep(folder: pathlib.Path) -> list[System]:
       found[key] = System(title, spread(system))
     own = found[key]
     place = folder / name
-    if results.is_whole(place, point['config']):
+    is_whole = results.is_whole(place, point['config'], of_any_data=True)
+    if is_whole:
       own.runs.append(read_trial(place))
-    elif (place / sweep.FAILED_FILE).is_file():
+    # What is whole may have failed since, as under a condition.
+    if (place / sweep.FAILED_FILE).is_file():
       own.failed[name] = folders.read(place / sweep.FAILED_FILE)['error']
-    else:
+    elif not is_whole:
       own.missing.append(name)
   return list(found.values())
 
@@ -136,7 +141,12 @@ def read_trial(folder: pathlib.Path) -> Run:
     result.get('conditions', {}),
     (result.get('cost') or {}) | (metrics.get('cost') or {}),
     (scored / 'predictions.csv',) if is_scored else (),
+    tuple(metrics.get('overlap', ())),
   )
+
+
+# What a clean score and one under a condition are both of.
+SAME = ('dataset', 'protocol', 'fold', 'checkpoint')
 
 
 def read_training(folder: pathlib.Path) -> Run:
@@ -148,9 +158,12 @@ def read_training(folder: pathlib.Path) -> Run:
   conditions = {}
   for path in sorted(folder.glob('eval/test-*/metrics.json')):
     other = restore.read_json(path)
-    # One corpus of a mixture has a folder of its own.
-    if 'condition' in other and other['dataset'] == metrics['dataset']:
-      name = path.parent.name.removeprefix('test-')
+    # One corpus of a mixture has a folder of its own, and so has what was
+    # moved aside.
+    if 'condition' in other and all(
+      other.get(key) == metrics.get(key) for key in SAME
+    ):
+      name = conditions_lib.Condition(**other['condition']).name
       conditions[name] = other['condition'] | trial.pick_scores(other)
   return Run(
     folder.name,
@@ -160,6 +173,7 @@ def read_training(folder: pathlib.Path) -> Run:
     conditions,
     metrics.get('cost') or {},
     (folder / 'eval/test/predictions.csv',),
+    tuple(metrics.get('overlap', ())),
   )
 
 
@@ -183,17 +197,25 @@ def read_cross_validation(folder: pathlib.Path) -> System:
       chosen = metric, statistics.mean(values)
     cost = dict(summary['cost'])
     cost['training_seconds'] = sum(row['seconds'] or 0 for row in rows)
-    # Pooled over the seeds as well: it stands with the first.
-    conditions = summary['conditions'] if seed == summary['seeds'][0] else []
+    files = tuple(find_predictions(place) for place in places)
+    overlap = [
+      f'{file.relative_to(folder).parts[0]}: {line}'
+      for file in files
+      for line in restore.read_json(file.parent / 'metrics.json').get(
+        'overlap', ()
+      )
+    ]
     found.runs.append(
       Run(
         folder.name,
         seed,
         summary['pooled_by_seed'][str(seed)],
         chosen,
-        {row['condition']: row for row in conditions},
+        # Pooled over the seeds as well, and so the same of each.
+        {row['condition']: row for row in summary['conditions']},
         cost,
-        tuple(find_predictions(place) for place in places),
+        files,
+        tuple(overlap),
       )
     )
   return found

@@ -39,7 +39,8 @@ def run_trial(
 
   Returns:
     What `result.json` holds: `config`, how training ended, by split the main
-    `scores`, and by condition those under it; `best_on_test` where watched.
+    `scores`, and by condition those under it; `best_on_test` where watched;
+    under `data` what was trained on.
 
   Raises:
     AvemoError: as training and evaluation do.
@@ -60,43 +61,73 @@ def run_trial(
       result['best_on_test'] = watcher.finish()
   if models.has_own_loss(restore.find_model(config['model'])):
     splits, result['left_out'] = (), [one.name for one in conditions]
-  cleans = [(split, None) for split in splits if split not in result['scores']]
+  cleans = [split for split in splits if split not in result['scores']]
   seen = {*result['conditions'], *result['left_out']}
-  others = [('test', one) for one in conditions if one.name not in seen]
+  others = [one for one in conditions if one.name not in seen]
   if not (is_new or cleans or others):
     return result
-  for split, condition in cleans + others:
-    if condition and not fits(config, condition):
-      result['left_out'].append(condition.name)
-      continue
-    metrics = run.evaluate(workdir, split=split, data=data, condition=condition)
-    scores = pick_scores(metrics)
-    name = condition.name if condition else split
-    result.setdefault('tables', {})[name] = {
-      'folder': metrics['folder'],
-      'sha256': hash_file(find_table(workdir, metrics['folder'])),
-    }
-    if condition:
-      result['conditions'][condition.name] = condition.describe() | scores
-    else:
-      result['scores'][split] = scores
+  result['data'] = results.describe_data(workdir, config)
   result['cost'] = cost.read(workdir)
-  text = json.dumps(result, indent=1) + '\n'
-  page.write_text(workdir / results.RESULT_FILE, text)
+  for split in cleans:
+    metrics = run.evaluate(workdir, split=split, data=data)
+    result['scores'][split] = note_scores(result, workdir, split, metrics)
+  # Now, for a condition that fails costs no clean score.
+  save(workdir, result)
+  if not others:
+    return result
+  towers = restore.read_json(workdir / 'labels.json').get('towers', ())
+  for one in others:
+    if not fits(config, one, towers):
+      result['left_out'].append(one.name)
+      continue
+    metrics = run.evaluate(workdir, data=data, condition=one)
+    scores = note_scores(result, workdir, one.name, metrics)
+    result['conditions'][one.name] = one.describe() | scores
+    save(workdir, result)
+  save(workdir, result)
   return result
 
 
+def note_scores(
+  result: dict[str, Any],
+  workdir: pathlib.Path,
+  name: str,
+  metrics: Mapping[str, Any],
+) -> dict[str, Any]:
+  """The main figures; notes in the result which table they are of."""
+  result.setdefault('tables', {})[name] = {
+    'folder': metrics['folder'],
+    'sha256': hash_file(find_table(workdir, metrics['folder'])),
+  }
+  return pick_scores(metrics)
+
+
+def save(workdir: pathlib.Path, result: Mapping[str, Any]) -> None:
+  text = json.dumps(result, indent=1) + '\n'
+  page.write_text(workdir / results.RESULT_FILE, text)
+
+
 def fits(
-  config: Mapping[str, Any], condition: conditions_lib.Condition
+  config: Mapping[str, Any],
+  condition: conditions_lib.Condition,
+  towers: Sequence[Mapping[str, Any]] = (),
 ) -> bool:
-  """Whether a condition means anything to a config's model; says why not."""
+  """Whether a condition means anything to a run's model; says why not.
+
+  Args:
+    config: of the run.
+    condition: under which it is to be scored.
+    towers: of the run's `labels.json`.
+  """
   try:
-    model = restore.find_model(config['model'])
-    reads_cache = model is models.MODELS['sequence']
+    reads_cache = bool(towers)
     if reads_cache and condition.changes_clips:
       raise errors.AvemoError('what the model reads is cached as it is')
-    if condition.adaptive is not None and not reads_cache:
-      raise errors.AvemoError('the model does not read features of frames')
+    if condition.adaptive is not None:
+      if 'video' not in {one['modality'] for one in towers}:
+        raise errors.AvemoError(
+          'the model does not read features of faces, frame by frame'
+        )
     condition.check(tuple(config['model'].get('use') or MODALITIES))
   except errors.AvemoError as error:
     print(f'{condition.name}: left out, {error}')
@@ -141,7 +172,6 @@ def pick_scores(metrics: Mapping[str, Any]) -> dict[str, Any]:
   found = {n: metrics[n] for n in names if metrics.get(n) is not None}
   plain = (metrics.get('smoothing') or {}).get('unsmoothed') or {}
   found |= {f'{n}_unsmoothed': plain[n] for n in found.keys() & plain.keys()}
-  rate = metrics.get('frame_rate')
-  if rate:
-    found['looked_at'] = rate['looked_at'] / rate['frames']
+  if metrics.get('frame_rate'):
+    found['looked_at'] = report.share_looked_at(metrics)
   return found

@@ -8,6 +8,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 import avemo
@@ -19,8 +20,15 @@ from avemo.features import towers
 _LOOKED_AT = 16
 
 # Of the package: what lies between a record and an embedding.
-_CODE = ('audio/*.py', 'models/*.py', 'data/clips.py', 'features/*.py')
-_PACKAGES = ('jax', 'flax', 'numpy', 'opencv-python-headless')
+_CODE = (
+  'audio/*.py',
+  'models/*.py',
+  'data/clips.py',
+  'data/loading.py',
+  'data/pipeline.py',
+  'features/*.py',
+)
+_PACKAGES = ('jax', 'jaxlib', 'flax', 'numpy', 'opencv-python-headless')
 
 
 def describe(
@@ -43,6 +51,9 @@ def describe(
     'pictures': dict(tower.model.pictures),
     'clip': choose_options(tower.modality, options),
     'code': hash_code(),
+    # Products are rounded otherwise on another kind of device.
+    'backend': jax.default_backend(),
+    'matmul_precision': jax.config.jax_default_matmul_precision,
     'packages': {name: importlib.metadata.version(name) for name in _PACKAGES},
     **more,
   }

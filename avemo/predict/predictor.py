@@ -149,29 +149,29 @@ SUFFIXES = ('.mp4', '.csv', '.json', '.html')
 
 @dataclasses.dataclass
 class Rate:
-  """How many faces of all windows there were, and were looked at."""
+  """How many frames all windows with faces have, and were looked at."""
 
-  faces: int = 0
+  frames: int = 0
   looked_at: int = 0
 
   def describe(self) -> list[str]:
-    """A sentence; none where every face was looked at."""
-    if not self.faces:
+    """A sentence; none where every frame was looked at."""
+    if not self.frames:
       return []
     return [
-      f'The frame rate was adaptive: of {self.faces} faces in all windows '
-      f'{self.looked_at} were looked at.'
+      f'The frame rate was adaptive: of {self.frames} frames, in all windows '
+      f'with a face, {self.looked_at} were looked at.'
     ]
 
 
 def thin(
   cut: Iterable[windows.Window], seconds: float, threshold: float, rate: Rate
 ) -> Iterator[windows.Window]:
-  """The windows with the faces that are looked at, which it counts."""
+  """The windows with the frames that are looked at, which it counts."""
   for window in cut:
     clip, count = assembled.thin(window.clip, seconds, threshold)
     if clip['has_video']:
-      rate.faces += len(clip['held'])
+      rate.frames += len(clip['held'])
       rate.looked_at += count
     yield window._replace(clip=clip)
 

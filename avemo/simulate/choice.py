@@ -7,6 +7,9 @@ from collections.abc import Collection
 from avemo import errors
 from avemo.simulate import actor, cues
 
+# Speakers, or videos where nobody is named, when their number is not given.
+USUAL_COUNT = 12
+
 
 def leave_out(
   folds: tuple[tuple[str, ...], ...], avoid: Collection[str]
@@ -14,6 +17,28 @@ def leave_out(
   """The folds without some speakers, or films; an empty fold falls away."""
   left = [tuple(name for name in fold if name not in avoid) for fold in folds]
   return tuple(fold for fold in left if fold) or ((),)
+
+
+def count_left(
+  folds: tuple[tuple[str, ...], ...], count: int | None, what: str
+) -> int:
+  """How many to choose of what is left, where others were left out.
+
+  Args:
+    folds: of `leave_out`.
+    count: that was asked for; `USUAL_COUNT`, or all that are left, when None.
+    what: 'speakers' or 'videos'.
+
+  Raises:
+    AvemoError: fewer are left.
+  """
+  total = sum(len(fold) for fold in folds)
+  if not total or (count or 1) > total:
+    raise errors.AvemoError(
+      f'{total} {what} are left without those of the other simulation; '
+      + (f'ask for 1 to {total}' if total else 'name a smaller one')
+    )
+  return min(USUAL_COUNT, total) if count is None else count
 
 
 def read_speakers(corpus: str, directory: str | os.PathLike) -> list[str]:

@@ -37,9 +37,6 @@ CORPORA = {
   'aff_wild2': aff_wild2,
 }
 
-# Speakers, or videos where nobody is named, when their number is not given.
-_USUAL_COUNT = 12
-
 # Clips of one speaker that a worker takes at a time: the layers of the face
 # are drawn once for all of them.
 _CHUNK = 12
@@ -195,16 +192,24 @@ def plan(
       f'clips_per_speaker={clips_per_speaker}: at least one'
     )
   required = room.required_clips(quirks)
+  wanted = {room.describe(name)[0] for name in required}
+  clash = sorted(wanted.intersection(avoid))
+  if clash:
+    raise errors.AvemoError(
+      f'{corpus}: quirks are clips of {", ".join(clash)}, whom the other '
+      'simulation has; leave out --quirks or --other-than'
+    )
   if room.FOLDS:
     _refuse(corpus, 'videos', videos, 'speakers')
-    wanted = {room.describe(name)[0] for name in required}
     left = choice.leave_out(room.FOLDS, avoid)
-    chosen = choice.choose_speakers(left, _or_usual(speakers), wanted)
+    count = _find_count(left, speakers, avoid, 'speakers')
+    chosen = choice.choose_speakers(left, count, wanted)
   else:
     _refuse(corpus, 'speakers', speakers, 'videos')
     _refuse(corpus, 'clips_per_speaker', clips_per_speaker, 'videos')
     (left,) = choice.leave_out((room.SPEAKERS,), avoid)
-    chosen = choice.choose_videos(left, _or_usual(videos))
+    count = _find_count((left,), videos, avoid, 'videos')
+    chosen = choice.choose_videos(left, count)
   names = set(required)
   for speaker in chosen:
     names |= set(choice.choose_clips(room, speaker, clips_per_speaker, seed))
@@ -254,8 +259,10 @@ def plan(
   )
 
 
-def _or_usual(count):
-  return _USUAL_COUNT if count is None else count
+def _find_count(left, count, avoid, what):
+  if avoid:
+    return choice.count_left(left, count, what)
+  return choice.USUAL_COUNT if count is None else count
 
 
 def _refuse(corpus, name, value, other):

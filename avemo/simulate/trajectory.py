@@ -99,8 +99,12 @@ def perform(
   course = motion.animate(
     track[:, :count], track[:, count:], syllables, times, rng
   )
+  affect = weights @ _ANCHORS
+  if not redraw:
+    # Slower than the frames, and so what one frame tells of the next.
+    affect += _draw_drift(times, generator('affect'))
   labels = Labels(
-    affect=_move_affect(weights, times, generator('affect')),
+    affect=np.clip(affect, -1, 1),
     expression=weights.argmax(1),
     action_units=_read_units(course.units),
   )
@@ -153,10 +157,9 @@ def _weigh(shown, edges, times):
   return weights / weights.sum(1, keepdims=True)
 
 
-def _move_affect(weights, times, rng):
+def _draw_drift(times, rng):
   rates, phases = rng.uniform(0.1, 0.4, 2), rng.uniform(0, 2 * np.pi, 2)
-  drift = 0.06 * np.sin(2 * np.pi * rates * times[:, None] + phases)
-  return np.clip(weights @ _ANCHORS + drift, -1, 1)
+  return 0.06 * np.sin(2 * np.pi * rates * times[:, None] + phases)
 
 
 def _read_units(units):

@@ -70,8 +70,8 @@ def write(
 ) -> None:
   """Writes `config.json`, `environment.json` and `labels.json`.
 
-  And, unless it is resumed, `trained_on.json`: what it started from may be
-  gone.
+  And `trained_on.json`, where a resumed run has not left it yet: what it
+  started from may be gone since.
   """
   feed = run.feed
   files = {
@@ -86,7 +86,7 @@ def write(
       untrained_units=find_untrained(feed),
     ),
   }
-  if not resumed:
+  if not resumed or not (workdir / seen.FILE).is_file():
     files[seen.FILE] = overlap.describe(config, feed, workdir)
   for name, content in files.items():
     page.write_text(workdir / name, json.dumps(content, indent=1) + '\n')

@@ -7,7 +7,7 @@ import json
 import os
 import pathlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -91,6 +91,7 @@ def train(
     if first_step:
       check_same_training(workdir, config)
       check_same_data(workdir, run.feed.dataset)
+      check_same_towers(workdir, run.feed.towers)
     else:
       for line in overlap.check(config, run.feed):
         say(line)
@@ -361,6 +362,22 @@ def check_same_data(workdir: pathlib.Path, dataset: Any) -> None:
       f'{str(old)[:12]}, and {dataset.name} has {new[:12]}: other clips or '
       'labels; use another workdir, or the data_dir of then'
     )
+
+
+def check_same_towers(
+  workdir: pathlib.Path, towers: Sequence[Mapping[str, Any]]
+) -> None:
+  """Raises an AvemoError where the run has read other weights' features."""
+  about = restore.read_json(workdir / 'labels.json')
+  before = {one['name']: one['sha256'] for one in about.get('towers', ())}
+  for one in towers:
+    old, new = before.get(one['name']), one['sha256']
+    if old != new:
+      raise errors.AvemoError(
+        f'{workdir} was trained on features of the tower {one["name"]} with '
+        f'weights {str(old)[:12]}, and {one["path"]} has {new[:12]} now; use '
+        'another workdir, or put those weights back'
+      )
 
 
 def say(text: str) -> None:

@@ -10,16 +10,6 @@ from avemo.data import seen
 from avemo.train import feed as feed_lib
 
 
-def list_sources(config: Mapping[str, Any]) -> dict[str, str]:
-  """By key of the config, the folders whose weights a run starts from."""
-  init = config.get('init') or {}
-  found = {f'init.{tower}': init.get(tower) for tower in ('video', 'audio')}
-  towers = (config.get('features') or {}).get('towers') or {}
-  for name, one in towers.items():
-    found[f'features.towers.{name}'] = (one or {}).get('path')
-  return {key: path for key, path in found.items() if path}
-
-
 def check(config: Mapping[str, Any], feed: feed_lib.Feed) -> list[str]:
   """Lines for unseen speakers that weights have seen without their labels.
 
@@ -35,9 +25,10 @@ def check(config: Mapping[str, Any], feed: feed_lib.Feed) -> list[str]:
   parts = parts_lib.read(config['data'])
   test = parts_lib.find_split(feed.dataset, parts, 'test')
   lines = []
-  for key, path in list_sources(config).items():
+  for key, path in seen.list_sources(config).items():
     section, entries = key.partition('.')[0], seen.read(path)
     allowed = (config.get(section) or {}).get('allow_overlap')
+    lines += [f'warning: {key}: {line}' for line in seen.list_unknown(entries)]
     for split, records, kind in (
       ('test', test, 'trained'),
       ('validation', feed.val, 'trained'),
@@ -69,6 +60,6 @@ def describe(
       has_labels=not feed.unlabelled,
     )
   ]
-  for path in list_sources(config).values():
+  for path in seen.list_sources(config).values():
     found += [entry for entry in seen.read(path) if entry not in found]
   return found

@@ -11,11 +11,12 @@ import numpy as np
 
 from avemo import augment as augment_lib
 from avemo import errors, models
-from avemo.data import labels, mixture
+from avemo.data import labels
 from avemo.data.clips import ClipOptions
-from avemo.evaluate import films, predictions, restore, scores
+from avemo.evaluate import films, predictions, restore
 from avemo.runtime import mesh as mesh_lib
 from avemo.train import cached, losses, measure, optim, resizes, settings
+from avemo.train import choice as choice_lib
 from avemo.train import control as control_lib
 from avemo.train import feed as feed_lib
 from avemo.train import init as init_lib
@@ -74,18 +75,6 @@ RANGES = types.MappingProxyType(
   }
 )
 
-# What a model that measures its own loss is chosen by.
-OWN_METRIC = 'val/loss'
-
-
-@dataclasses.dataclass(frozen=True)
-class Choice:
-  """When to evaluate, and what to make of it; see `control.update`."""
-
-  every: int
-  metric: str
-  options: dict[str, Any]
-
 
 @dataclasses.dataclass(frozen=True)
 class Run:
@@ -126,7 +115,7 @@ class Run:
   fill: Callable[[TrainState], tuple[TrainState, list[str]]]
   train_step: Callable[..., Any]
   predict_step: predictions.Step
-  choice: Choice | None
+  choice: choice_lib.Choice | None
   save_every: int
   keep: dict[str, Any]
   averages: bool
@@ -167,7 +156,7 @@ def make_run(config: Mapping[str, Any], dataset: Any | None = None) -> Run:
   films.check_way(
     config,
     feed.dataset,
-    lambda: cached.is_sequence(config) or feed.make_table().by_frame.any(),
+    lambda: feed.make_table().by_frame.any(),
   )
   feed, config = cached.attach_films(feed, config)
   (loss,) = settings.split('loss', config.get('loss', {}), LOSS)
@@ -177,7 +166,7 @@ def make_run(config: Mapping[str, Any], dataset: Any | None = None) -> Run:
       'twice over: leave one of them out'
     )
   if models.has_own_loss(restore.find_model(config['model'])):
-    check_own_loss(config)
+    choice_lib.check_own_loss(config)
   adjust, rate, own = settings.split(
     'optim',
     config['optim'],
@@ -210,14 +199,14 @@ def make_run(config: Mapping[str, Any], dataset: Any | None = None) -> Run:
       for name in USE
     },
   )
-  choice, mode = make_choice(config, feed)
+  choice, mode = choice_lib.make_choice(config, feed)
   init = make_init(model, tx, feed.options, seed, own.get('ema', 0), mode)
   shapes = jax.eval_shape(init)
   placement = mesh_lib.place_params(
     shapes.params, mesh, config.get('sharding', ()), **split
   )
   shardings = mesh_lib.place_like(shapes, shapes.params, placement)
-  save_every, keep = make_keep(config, choice, mode)
+  save_every, keep = choice_lib.make_keep(config, choice, mode)
   train_step = step_lib.make_train_step(
     model,
     tx,
@@ -355,61 +344,3 @@ def make_init(
     )
 
   return init
-
-
-def make_choice(
-  config: Mapping[str, Any], feed: feed_lib.Feed
-) -> tuple[Choice | None, str]:
-  """When and by what to choose, and whether more is better."""
-  options, own = settings.split(
-    'control',
-    config.get('control', {}),
-    control_lib.update,
-    ('evaluate_every', 'metric'),
-  )
-  metric = own.get('metric', restore.DEFAULT_METRIC)
-  known = (OWN_METRIC,)
-  if not models.has_own_loss(restore.find_model(config['model'])):
-    keys = mixture.list_keys(feed.dataset)
-    known = [f'val/{name}' for name in scores.list_metrics(feed.tasks, keys)]
-  settings.check_value('control.metric', metric, known)
-  mode = options.get('mode', 'max')
-  if not len(feed.val):
-    return None, mode
-  feed_lib.check_chosen(metric, feed)
-  every = own.get('evaluate_every', 100)
-  return Choice(every, metric, options), mode
-
-
-def check_own_loss(config: Mapping[str, Any]) -> None:
-  """Raises an AvemoError for options that such a model has no use for."""
-  name = config['model']['name']
-  used = [f'loss.{k}' for k, v in config.get('loss', {}).items() if v]
-  used += ['data.balanced'] if config['data'].get('balanced') else []
-  if used:
-    raise errors.AvemoError(
-      f'config: {name} measures its own loss and has no use for {used[0]}; '
-      'leave it out'
-    )
-  control = config.get('control', {})
-  found = control.get('metric', restore.DEFAULT_METRIC), control.get('mode')
-  if found != (OWN_METRIC, 'min'):
-    raise errors.AvemoError(
-      f'config: {name} has no classes to be right about: set '
-      f"control.metric={OWN_METRIC!r} and control.mode='min'"
-    )
-
-
-def make_keep(
-  config: Mapping[str, Any], choice: Choice | None, mode: str
-) -> tuple[int, dict[str, Any]]:
-  """Steps between checkpoints, and which of them are kept."""
-  keep, own = settings.split(
-    'checkpoint',
-    config.get('checkpoint', {}),
-    ('keep_latest', 'keep_best', 'keep_every'),
-    ('every',),
-  )
-  every = own.get('every', 100)
-  metric = choice.metric if choice else None
-  return every, keep | {'metric': metric, 'mode': mode}
