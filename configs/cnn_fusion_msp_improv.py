@@ -16,7 +16,11 @@ is measured on training speakers is kept with the run.
 `system=audio` and `system=video` are its towers alone. `size=tiny` is for
 simulated speakers and two CPU cores, about a minute a fold:
 
-  avemo simulate msp_improv --out RAW --speakers 12
+  avemo simulate msp_improv --out RAW --speakers 12 --clips-per-speaker 32
+  avemo prepare msp_improv --raw RAW --data-dir DATA
+  avemo cross-validate --config=configs/cnn_fusion_msp_improv.py:size=tiny \
+    --protocol=msp_improv_hicmae_6fold --workdir=runs/cnn_fusion \
+    --config.data_dir=DATA
 """
 
 from avemo import errors

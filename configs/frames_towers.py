@@ -5,8 +5,10 @@ EfficientNet over single faces, a VGGish over 0.975 s of speech, or a Wav2Vec2
 over as much, learned from the emotions of CREMA-D; some two minutes each on two
 CPU cores.
 
+  avemo simulate crema_d --speakers 40 --clips-per-speaker 12 --out RAW
+  avemo prepare crema_d --raw RAW --data-dir DATA
   avemo train --config=configs/frames_towers.py:tower=face \
-    --workdir=runs/towers/face --config.data_dir=runs/data
+    --workdir=runs/towers/face --config.data_dir=DATA
 """
 
 from avemo import errors

@@ -17,7 +17,11 @@ normalised by the training actors.
 needs no accelerator. `size=tiny` is for simulated actors and two CPU cores,
 about a minute a fold:
 
-  avemo simulate ravdess --out RAW --speakers 24
+  avemo simulate ravdess --out RAW --speakers 24 --clips-per-speaker 32
+  avemo prepare ravdess --raw RAW --data-dir DATA
+  avemo cross-validate --config=configs/mfcc_cnn_ravdess.py:size=tiny \
+    --protocol=ravdess_hicmae_6fold --workdir=runs/mfcc_cnn \
+    --config.data_dir=DATA
 """
 
 from avemo import errors

@@ -107,10 +107,11 @@ def test_pretraining_without_labels_is_contact_and_no_leak(tmp_path, dataset):
 
 def test_clips_count_where_speakers_have_no_names(dataset, source):
   entries = seen.read(source)
+  for entry in entries:
+    del entry['corpora']['crema_d']['trained']['speaker']
   own = (parts.Part('small_av', 'small_av', 'crema_d_hicmae_5fold', 0),)
-  nameless = small_run.make_dataset(speaker=np.full(30, ''))
   rows = np.arange(30)
-  ((_, how),) = seen.find_shared(entries, own, nameless, rows, 'trained')
+  ((_, how),) = seen.find_shared(entries, own, dataset, rows, 'trained')
   assert how.startswith('was trained on 18 clips of crema_d')
 
 

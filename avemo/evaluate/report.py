@@ -143,8 +143,15 @@ def list_figures(
   )
 
 
-def show_speakers(rows: list[dict[str, Any]]) -> page.Section:
-  """The worst speakers, and where they stand among all."""
+def show_speakers(
+  rows: list[dict[str, Any]], file: str = 'metrics.json'
+) -> page.Section:
+  """The worst speakers, or films, and where they stand among all.
+
+  Args:
+    rows: of `breakdown`, the worst first.
+    file: where all are.
+  """
   names = tuple(
     name
     for name in ('speaker', 'film', 'corpus')
@@ -152,18 +159,19 @@ def show_speakers(rows: list[dict[str, Any]]) -> page.Section:
   )
   main = breakdown.find_main(rows)
   values = [row[main] for row in rows if main in row]
+  what = 'speaker' if any('speaker' in row for row in rows) else 'film'
   worst = rows[:MOST_SPEAKERS]
   return page.Section(
-    'By speaker',
+    f'By {what}',
     text=[
-      f'The {len(worst)} of {len(rows)} speakers with the lowest {main}; '
-      '`metrics.json` has all.'
+      f'The {len(worst)} of {len(rows)} {what}s with the lowest {main}; '
+      f'`{file}` has all.'
     ],
     table=list_figures(worst, names),
     figures=[
       page.Figure(
         plots.plot_spread(values, main),
-        f'{main} of each speaker, the lowest first',
+        f'{main} of each {what}, the lowest first',
       )
     ],
   )

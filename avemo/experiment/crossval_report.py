@@ -64,7 +64,9 @@ def write(workdir: pathlib.Path, summary: Mapping[str, Any]) -> None:
   if summary['conditions']:
     sections.append(show_conditions(summary))
   if len(summary['pooled'].get('speakers', ())) > 1:
-    sections.append(report.show_speakers(summary['pooled']['speakers']))
+    sections.append(
+      report.show_speakers(summary['pooled']['speakers'], 'summary.json')
+    )
   if summary['cost']:
     sections.append(page.Section('Cost', table=list_costs(summary['cost'])))
   sections += show_best_on_test(summary)

@@ -31,7 +31,8 @@ def open_towers(
     raise errors.AvemoError(
       'config: features.towers names no weights; set the path of a tower, '
       'such as --config.features.towers.face.path=DIR, the workdir of a '
-      'training run or a directory of converted weights'
+      'training run (configs/frames_towers.py makes small ones) or a directory '
+      'of converted weights'
     )
   found = {}
   for name, one in sorted(named.items()):

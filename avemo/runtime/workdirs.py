@@ -53,9 +53,10 @@ def find_stored(path: str | pathlib.Path, checkpoint: str | int) -> Stored:
     store.close()
     kept = find_kept(about)
   else:
-    raise errors.AvemoError(
-      f'{path}: neither the workdir of a training run nor converted weights'
-    )
+    what = 'neither the workdir of a training run nor converted weights'
+    if not path.is_dir():
+      what = 'no such folder'
+    raise errors.AvemoError(f'{path}: {what}')
   return Stored(about, inputs, folder / kept, folder / 'batch_stats')
 
 

@@ -30,7 +30,8 @@ def check_value(key: str, value: str, known: Sequence[str]) -> None:
   if value not in known:
     near = difflib.get_close_matches(str(value), known, n=1, cutoff=0.0)
     raise errors.AvemoError(
-      f'config: {key}={value!r}; did you mean {near[0]!r}?'
+      f'config: {key}={value!r} is unknown; did you mean {near[0]!r}? One of '
+      f'{", ".join(map(str, known))}'
     )
 
 
