@@ -288,7 +288,8 @@ def test_what_gives_weights_another_meaning_is_told():
   ('section', 'message'),
   [
     ({'vido': 'x'}, "did you mean 'video'"),
-    ({'video': '/nowhere'}, 'neither the workdir of a training run nor'),
+    ({'video': '/nowhere'}, '/nowhere: no such folder'),
+    ({'video': '/usr'}, 'neither the workdir of a training run nor'),
     ({'video': '{}', 'checkpoint': '77'}, "no checkpoint '77'"),
     ({'video': '{}', 'skip': ('video/patch',)}, "'video/patch' matches no"),
     ({'audio': '{}'}, 'the model has no audio tower; it has head, video'),
