@@ -53,6 +53,12 @@ def test_probability_zero_changes_nothing(speech, name):
   np.testing.assert_array_equal(length, LENGTHS)
 
 
+@pytest.mark.parametrize('size', [6, 7])
+def test_held_speech_is_the_same(size):
+  speech = np.arange(2 * size, dtype=np.int16).reshape(2, size)
+  np.testing.assert_array_equal(jax.jit(sound.hold)(speech), speech)
+
+
 def test_time_shift_moves_zero_filled(speech):
   moved = []
   for seed in range(8):

@@ -4,6 +4,7 @@ import os
 import pathlib
 
 from avemo import parser as parser_lib
+from avemo.verbs import options
 
 SUMMARY = 'score a checkpoint'
 
@@ -42,13 +43,7 @@ def add_arguments(verb) -> None:
     help='of films labelled by frame: none, mean:S or median:S over S seconds, '
     'or chosen by films of the training set that were held out',
   )
-  verb.add_argument(
-    '--adaptive',
-    type=parser_lib.fraction,
-    metavar='D',
-    help='of models over features of frames: look at a face only where its '
-    'grey differs by more than D, such as 0.01, from the last one looked at',
-  )
+  options.add_adaptive(verb)
   verb.add_argument(
     '--data-dir',
     type=pathlib.Path,

@@ -67,6 +67,16 @@ def add_conditions(verb) -> None:
   )
 
 
+def add_adaptive(verb) -> None:
+  verb.add_argument(
+    '--adaptive',
+    type=parser_lib.fraction,
+    metavar='D',
+    help='of models over features of frames: look at a face only where its '
+    'grey differs by more than D, such as 0.01, from the last one looked at',
+  )
+
+
 def read_conditions(args) -> list:
   """What `add_conditions` has asked for."""
   from avemo.evaluate import conditions

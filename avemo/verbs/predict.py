@@ -4,6 +4,7 @@ import pathlib
 
 from avemo import errors
 from avemo import parser as parser_lib
+from avemo.verbs import options
 
 SUMMARY = 'read new videos or sound'
 
@@ -50,13 +51,7 @@ def add_arguments(verb) -> None:
     metavar='KIND[:S]',
     help='none, mean:S or median:S over S seconds',
   )
-  verb.add_argument(
-    '--adaptive',
-    type=parser_lib.fraction,
-    metavar='D',
-    help='of models over features of frames: look at a face only where its '
-    'grey differs by more than D, such as 0.01, from the last one looked at',
-  )
+  options.add_adaptive(verb)
   verb.add_argument(
     '--face-model',
     type=pathlib.Path,
