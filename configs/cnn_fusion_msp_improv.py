@@ -23,7 +23,6 @@ simulated speakers and two CPU cores, about a minute a fold:
     --config.data_dir=DATA
 """
 
-from avemo import errors
 from configs import common
 
 SYSTEMS = {
@@ -32,23 +31,15 @@ SYSTEMS = {
   'video': ('video',),
 }
 TARGETS = ('emotion', 'activation', 'valence')
-SIZES = ('full', 'tiny')
 # On the raters' scale from 1 to 5, activation turned so that 5 is very active.
 # Where the published classes part was not found: an assumption.
 EDGES = (2.5, 3.5)
 
 
 def get_config(arg: str = ''):
-  arg = common.parse(arg, target='emotion', system='both', size='full', fold=0)
-  for name, known in (
-    ('target', TARGETS),
-    ('system', SYSTEMS),
-    ('size', SIZES),
-  ):
-    if arg[name] not in known:
-      raise errors.AvemoError(
-        f'{name}={arg[name]!r}: use one of {", ".join(known)}'
-      )
+  arg = common.parse(
+    arg, target=TARGETS, system=SYSTEMS, size=('full', 'tiny'), fold=0
+  )
   tiny = arg.size == 'tiny'
   config = common.default()
   config.data.update(

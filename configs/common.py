@@ -1,7 +1,5 @@
 """What all configs share: their arguments, their sections, a small form."""
 
-import difflib
-
 import ml_collections
 from ml_collections import config_dict
 
@@ -13,23 +11,54 @@ def parse(arg: str | None, **defaults) -> ml_collections.ConfigDict:
 
   Args:
     arg: `name=value` pairs with commas between; a name alone is True.
-    **defaults: all names, with values whose types decide how to read.
+    **defaults: all names, with values whose types decide how to read; what is
+      iterable is the choice of words, of which the first is meant unless said.
 
   Returns:
     The values by name.
 
   Raises:
-    AvemoError: an unknown name (says the nearest), or a value of another type.
+    AvemoError: an unknown name or value; says what the config takes.
   """
-  values = dict(defaults)
+  choices = {
+    name: tuple(default)
+    for name, default in defaults.items()
+    if not isinstance(default, (str, int, float))
+  }
+  values = defaults | {name: words[0] for name, words in choices.items()}
   for part in filter(None, (arg or '').split(',')):
     name, equals, text = part.partition('=')
     if name not in defaults:
-      near = difflib.get_close_matches(name, defaults, 1, cutoff=0.0)
-      hint = f'; did you mean {near[0]!r}?' if near else ''
-      raise errors.AvemoError(f'the config takes no argument {name!r}{hint}')
-    values[name] = _read(name, text if equals else 'true', defaults[name])
+      raise errors.AvemoError(
+        f'the config takes no argument {name!r}{_suggest(name, choices)}; '
+        f'it takes {_describe(**defaults)}'
+      )
+    if name in choices:
+      if text not in choices[name]:
+        words = ', '.join(choices[name])
+        raise errors.AvemoError(f'{name}={text!r}: use one of {words}')
+      values[name] = text
+    else:
+      values[name] = _read(name, text if equals else 'true', defaults[name])
   return ml_collections.ConfigDict(values)
+
+
+def _describe(**defaults) -> str:
+  """What `parse` takes, such as `size=full|tiny, fold=0, derive`."""
+  return ', '.join(
+    name
+    if default is False
+    else f'{name}={default}'
+    if isinstance(default, (str, int, float))
+    else f'{name}={"|".join(default)}'
+    for name, default in defaults.items()
+  )
+
+
+def _suggest(word: str, choices: dict[str, tuple[str, ...]]) -> str:
+  """Whose value the word would be, if any's."""
+  owners = [name for name, words in choices.items() if word in words]
+  return f' (did you mean {owners[0]}={word}?)' if owners else ''
 
 
 def _read(name: str, text: str, default):

@@ -12,19 +12,18 @@ window that films of the training set, held out, have chosen.
     --config.features.towers.wav2vec2.path=weights/wav2vec2
   avemo evaluate --workdir=runs/expr
 
-A tower without a path is left out. `:tiny` is for simulated films, with towers
+A tower without a path is left out. `size=tiny` is for simulated films, with towers
 of `frames_towers.py`; half a minute on two CPU cores once features are cached.
 Smoothing helps where labels last, and must not where they are drawn anew for
 every frame (`--redraw`):
 
   avemo simulate aff_wild2 --videos 24 --longer 4 --out RAW
   avemo prepare aff_wild2 --raw RAW --data-dir DATA
-  avemo sweep --config=configs/frames_aff_wild2.py:tiny --workdir=runs/frames \
+  avemo sweep --config=configs/frames_aff_wild2.py:size=tiny --workdir=runs/frames \
     --adaptive 0.01 --config.data_dir=DATA \
     --config.features.towers.face.path=runs/towers/face
 """
 
-from avemo import errors
 from configs import common
 
 # Outputs of each task, and the metric that chooses.
@@ -37,9 +36,7 @@ KINDS = ('transformer', 'mlp')
 
 
 def get_config(arg: str = ''):
-  arg = common.parse(arg, task='expr', kind='transformer', tiny=False)
-  if arg.task not in TASKS:
-    raise errors.AvemoError(f'task={arg.task!r}: use one of {", ".join(TASKS)}')
+  arg = common.parse(arg, task=TASKS, kind=KINDS, size=('full', 'tiny'))
   heads, metric = TASKS[arg.task]
   config = common.default()
   config.steps = 4_000
@@ -75,7 +72,7 @@ def get_config(arg: str = ''):
   config.control.update(evaluate_every=400, metric=metric)
   config.checkpoint.every = 400
   config.evaluate.smooth = 'chosen'
-  if arg.tiny:
+  if arg.size == 'tiny':
     config.steps = 300
     config.data.batch_size = 8
     config.features.frames = 32

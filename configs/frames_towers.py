@@ -11,7 +11,6 @@ CPU cores.
     --workdir=runs/towers/face --config.data_dir=DATA
 """
 
-from avemo import errors
 from configs import common
 
 TOWERS = {
@@ -22,11 +21,7 @@ TOWERS = {
 
 
 def get_config(arg: str = ''):
-  arg = common.parse(arg, tower='face', fold=0)
-  if arg.tower not in TOWERS:
-    raise errors.AvemoError(
-      f'tower={arg.tower!r}: use one of {", ".join(TOWERS)}'
-    )
+  arg = common.parse(arg, tower=TOWERS, fold=0)
   config = common.default()
   config.steps = 600
   config.data.fold = arg.fold

@@ -24,7 +24,6 @@ about a minute a fold:
     --config.data_dir=DATA
 """
 
-from avemo import errors
 from configs import common
 
 SYSTEMS = {
@@ -32,17 +31,11 @@ SYSTEMS = {
   'audio': ('audio',),
   'video': ('video',),
 }
-SIZES = ('full', 'tiny')
 NUM_TIMES = 44
 
 
 def get_config(arg: str = ''):
-  arg = common.parse(arg, system='both', size='full', fold=0)
-  for name, known in (('system', SYSTEMS), ('size', SIZES)):
-    if arg[name] not in known:
-      raise errors.AvemoError(
-        f'{name}={arg[name]!r}: use one of {", ".join(known)}'
-      )
+  arg = common.parse(arg, system=SYSTEMS, size=('full', 'tiny'), fold=0)
   tiny = arg.size == 'tiny'
   config = common.default()
   config.data.update(

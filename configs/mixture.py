@@ -31,7 +31,11 @@ ACTION_UNITS = ('aff_wild2',)
 
 def get_config(arg: str = ''):
   arg = common.parse(
-    arg, corpora='crema_d+ravdess', system='early', fold=0, derive=False
+    arg,
+    corpora='crema_d+ravdess',
+    system=tiny_crema_d.SYSTEMS,
+    fold=0,
+    derive=False,
   )
   corpora = arg.corpora.split('+')
   for name in corpora:

@@ -20,17 +20,21 @@ table by emotion, for training alone. Clips without them are learned from by
 their emotion, and the other way round.
 
 `multitask` keeps the checkpoint of the best UAR; by concordance with
-`--config.control.metric=val/ccc_mean`. `tiny` is for two CPU cores and the
-simulated corpora (`avemo simulate CORPUS --out DIR --affect`): a minute.
+`--config.control.metric=val/ccc_mean`. `size=tiny` is for two CPU cores and
+simulated speakers, a minute a run:
+
+  avemo simulate crema_d --speakers 40 --clips-per-speaker 12 --affect --out RAW
+  avemo prepare crema_d --raw RAW --labels RAW/affect.csv --data-dir DATA
+  avemo train --config=configs/multitask.py:size=tiny --workdir=runs/tiny \
+    --config.data_dir=DATA
 """
 
-from avemo import errors
 from configs import common, mixture, tiny_crema_d
 
 TASKS = {
+  'multitask': ('emotion', 'valence_arousal'),
   'classification': ('emotion',),
   'regression': ('valence_arousal',),
-  'multitask': ('emotion', 'valence_arousal'),
 }
 # The fourth corpus of the system that this follows is not named in its source;
 # that it is RAVDESS is an assumption.
@@ -45,18 +49,13 @@ CORPORA = {
 def get_config(arg: str = ''):
   arg = common.parse(
     arg,
-    task='multitask',
-    corpus='crema_d',
+    task=TASKS,
+    corpus=CORPORA,
+    size=('full', 'tiny'),
     fold=0,
     derive=False,
-    tiny=False,
   )
-  for name, table in (('task', TASKS), ('corpus', CORPORA)):
-    if arg[name] not in table:
-      raise errors.AvemoError(
-        f'{name}={arg[name]!r}: use one of {", ".join(table)}'
-      )
-  config = make_tiny() if arg.tiny else make_full()
+  config = make_tiny() if arg.size == 'tiny' else make_full()
   config.data.fps = 25.0
   set_corpora(config, CORPORA[arg.corpus], arg.fold)
   config.model.heads = TASKS[arg.task]

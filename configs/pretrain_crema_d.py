@@ -21,16 +21,12 @@ The speakers of the fold's test part are seen by neither. To pretrain on the
 validation speakers as well, add `--config.data.refit=True`.
 """
 
-from avemo import errors
 from configs import common, tiny_crema_d
 
-SIZES = ('tiny', 'small', 'base')
 
 
 def get_config(arg: str = ''):
-  arg = common.parse(arg, size='tiny', fold=0)
-  if arg.size not in SIZES:
-    raise errors.AvemoError(f'size={arg.size!r}: use one of {", ".join(SIZES)}')
+  arg = common.parse(arg, size=('tiny', 'small', 'base'), fold=0)
   config = common.default()
   config.data.fold = arg.fold
   config.model = {

@@ -16,7 +16,7 @@ it are trained; otherwise all is. `published` turns to whole frames pressed into
 squares (prepare with --config frame), from the first second or so alone, with
 tubelets that mix both, sums that wrap and an order drawn once for each clip.
 
-`tiny` is for simulated speakers and two CPU cores, about a minute a run; the
+`size=tiny` is for simulated speakers and two CPU cores, a minute a run; the
 grid below at that size compares code, not strategies:
 
   avemo simulate crema_d --speakers 40 --clips-per-speaker 12 --out RAW
@@ -25,11 +25,13 @@ grid below at that size compares code, not strategies:
   avemo prepare crema_d --raw OTHER_RAW --data-dir OTHER
   avemo train --config=configs/pretrain_crema_d.py:size=tiny \
     --workdir=runs/pretrain --config.data_dir=OTHER
-  avemo sweep --config=configs/sequences.py:tiny --workdir=runs/sequences \
+  avemo prepare crema_d --raw RAW --data-dir DATA
+  avemo train --config=configs/sequences.py:size=tiny,strategy=fslf \
+    --workdir=runs/fslf --config.data_dir=DATA --config.init.video=runs/pretrain
+  avemo sweep --config=configs/sequences.py:size=tiny --workdir=runs/sequences \
     --config.data_dir=DATA --config.init.video=runs/pretrain
 """
 
-from avemo import errors
 from configs import common, tiny_crema_d
 
 BOTH = ('video', 'audio')
@@ -58,20 +60,15 @@ SEEDS = (0, 1, 2)
 def get_config(arg: str = ''):
   arg = common.parse(
     arg,
-    strategy='fslf',
-    corpus='crema_d',
+    strategy=STRATEGIES,
+    corpus=CORPORA,
+    size=('full', 'tiny'),
     fold=0,
     probe=False,
     published=False,
-    tiny=False,
   )
-  for name, known in (('strategy', STRATEGIES), ('corpus', CORPORA)):
-    if arg[name] not in known:
-      raise errors.AvemoError(
-        f'{name}={arg[name]!r}: use one of {", ".join(known)}'
-      )
   protocol, seconds, num_clips = CORPORA[arg.corpus]
-  config = make_tiny() if arg.tiny else make_full(seconds, num_clips)
+  config = make_tiny() if arg.size == 'tiny' else make_full(seconds, num_clips)
   config.data.update(name=f'{arg.corpus}_av', protocol=protocol, fold=arg.fold)
   for key, value in list_overrides(arg.strategy).items():
     *sections, last = key.split('.')

@@ -7,7 +7,6 @@ One of four systems: `early` (token concatenation), `late` (averaged logits),
     --workdir=runs/tiny --config.data_dir=runs/demo/data
 """
 
-from avemo import errors
 from configs import common
 
 SYSTEMS = {
@@ -19,11 +18,7 @@ SYSTEMS = {
 
 
 def get_config(arg: str = ''):
-  arg = common.parse(arg, system='early', fold=0)
-  if arg.system not in SYSTEMS:
-    raise errors.AvemoError(
-      f'system={arg.system!r}: use one of {", ".join(SYSTEMS)}'
-    )
+  arg = common.parse(arg, system=SYSTEMS, fold=0)
   config = common.default()
   config.steps = 250
   config.data.fold = arg.fold

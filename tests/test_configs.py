@@ -21,7 +21,7 @@ FORMS = {
     'target=valence,system=video',
   ),
   'mfcc_cnn_ravdess': ('', 'size=tiny', 'system=audio,fold=1', 'system=video'),
-  'frames_aff_wild2': ('', 'task=va,kind=mlp', 'task=au,tiny'),
+  'frames_aff_wild2': ('', 'task=va,kind=mlp', 'task=au,size=tiny'),
   'frames_towers': ('', 'tower=vggish'),
   'mixture': (
     '',
@@ -32,7 +32,7 @@ FORMS = {
     '',
     'task=regression,corpus=enterface,fold=1',
     'task=classification,corpus=four,derive',
-    'tiny,corpus=mafw',
+    'size=tiny,corpus=mafw',
   ),
   'pretrain_crema_d': ('', 'size=small', 'size=base,fold=1'),
   'sequences': (
@@ -105,7 +105,7 @@ def test_config_makes_its_model(path, form):
 
 
 def test_the_grid_of_sequences_names_each_way_by_three_seeds():
-  trials = grid.load_trials([f'--config={ROOT}/configs/sequences.py:tiny'])
+  trials = grid.load_trials([f'--config={ROOT}/configs/sequences.py:size=tiny'])
   assert len(trials) == 3 * len(sequences.STRATEGIES) == 36
   assert trials[0].name == 'strategy=fslf_seed=0'
   # The model too, which must find its options right.
@@ -117,7 +117,7 @@ def test_the_grid_of_sequences_names_each_way_by_three_seeds():
 
 
 def test_a_probe_trains_the_norm_and_the_layer_after_it_alone():
-  path = f'--config={ROOT}/configs/sequences.py:tiny,probe,strategy=video'
+  path = f'--config={ROOT}/configs/sequences.py:size=tiny,probe,strategy=video'
   config = configs.load([path]).to_dict()
   model = restore.make_model(config['model'], num_classes=7)
   options = ClipOptions(frames=16, size=64, use=('video',))

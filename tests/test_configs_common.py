@@ -15,12 +15,24 @@ def test_arguments_have_the_types_of_their_defaults():
 
 
 DEFAULTS = {'fold': 0, 'smoke': False, 'lr': 0.1, 'system': 'early'}
+CHOICES = {'size': ('full', 'tiny'), 'corpus': {'crema_d': 1, 'mafw': 2}}
+
+
+def test_of_a_choice_the_first_is_meant_unless_another_is_said():
+  assert common.parse('', **CHOICES).to_dict() == {
+    'size': 'full',
+    'corpus': 'crema_d',
+  }
+  assert common.parse('corpus=mafw', **CHOICES).corpus == 'mafw'
 
 
 @pytest.mark.parametrize(
   ('arg', 'message'),
   [
-    ('flod=1', "did you mean 'fold'"),
+    ('flod=1', 'takes fold=0, smoke, lr=0.1, system=early, size=full|tiny'),
+    ('tiny', r"no argument 'tiny' \(did you mean size=tiny\?\)"),
+    ('size=tny', "size='tny': use one of full, tiny"),
+    ('size', "size='': use one of full, tiny"),
     ('fold=one', 'fold as int'),
     ('fold=1.5', 'fold as int'),
     ('smoke=maybe', 'smoke as bool'),
@@ -28,7 +40,7 @@ DEFAULTS = {'fold': 0, 'smoke': False, 'lr': 0.1, 'system': 'early'}
 )
 def test_wrong_arguments_are_named(arg, message):
   with pytest.raises(errors.AvemoError, match=message):
-    common.parse(arg, **DEFAULTS)
+    common.parse(arg, **DEFAULTS, **CHOICES)
 
 
 def test_empty_values_can_be_set_and_keep_their_type():

@@ -6,13 +6,14 @@ import dataclasses
 import io
 import json
 import os
+import time
 import types
 
 import films
 import numpy as np
 import pytest
 
-from avemo import errors
+from avemo import errors, locks
 from avemo.data import labels
 from avemo.media import decode, encode
 from avemo.predict import files as files_lib
@@ -374,3 +375,18 @@ def test_a_full_disk_is_one_line():
     'a.mp4: its results cannot be written (No space left on device); make '
     'room or choose another --out'
   )
+
+
+def test_what_a_killed_process_left_goes_with_the_next(tmp_path):
+  left, held, new = (tmp_path / f'.partial-{n}' for n in (1, 2, 3))
+  for folder in (left, held, new):
+    folder.mkdir()
+    (folder / 'result.mp4').write_bytes(b'half')
+  long_ago = time.time() - 2 * files_lib.SETTLED
+  for folder in (left, held):
+    os.utime(folder, (long_ago, long_ago))
+  with locks.hold(held, 'held'):
+    os.utime(held, (long_ago, long_ago))
+    with files_lib.make_staging(tmp_path) as staging:
+      assert staging.is_dir()
+    assert {p.name for p in tmp_path.iterdir()} == {held.name, new.name}

@@ -149,7 +149,6 @@ def test_a_machine_with_tpus_is_left_to_jax(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
   'words',
   [
-    ['evaluate'],
     ['cross-validate', '--config=none.py', '--protocol=crema_d_hicmae_5fold'],
     ['sweep', '--config=none.py'],
   ],

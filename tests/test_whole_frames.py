@@ -114,7 +114,7 @@ def sequence(made):
   sound = small_towers.write(root / 'towers', 'cnn')
   config = configs.load(
     [
-      f'--config={ROOT / "configs/frames_aff_wild2.py"}:task=va,tiny',
+      f'--config={ROOT / "configs/frames_aff_wild2.py"}:task=va,size=tiny',
       f'--config.data_dir={root / "data"}',
       f'--config.features.cache={root / "cache"}',
       f'--config.features.towers.face.path={face}',

@@ -26,7 +26,7 @@ SMALL = [
 
 
 def train(data_dir, workdir, form, *flags):
-  words = [f'{CONFIG}:tiny,{form}', f'--workdir={workdir}']
+  words = [f'{CONFIG}:size=tiny,{form}', f'--workdir={workdir}']
   cli.main(['train', *words, f'--config.data_dir={data_dir}', *SMALL, *flags])
 
 

@@ -89,6 +89,27 @@ def test_scoring_clips_of_another_fold_warns(workdir, capsys):
   assert len(list((workdir / 'eval').iterdir())) == 2
 
 
+def test_two_processes_score_as_one_does(workdir):
+  cli.main(['evaluate', f'--workdir={workdir}'])
+  alone = read_score(workdir)
+  with pytest.raises(SystemExit) as ended:
+    cli.main(['evaluate', f'--workdir={workdir}', '--processes=2'])
+  assert ended.value.code == 0
+  together = read_score(workdir)
+  assert together[0].clip_id == alone[0].clip_id
+  np.testing.assert_allclose(
+    together[0].probabilities, alone[0].probabilities, atol=1e-5
+  )
+  for name in ('uar', 'war', 'confusion', 'num_examples'):
+    assert together[1][name] == alone[1][name]
+
+
+def read_score(workdir):
+  directory = workdir / 'eval/test'
+  metrics = json.loads((directory / 'metrics.json').read_text())
+  return table.read(directory / 'predictions.csv'), metrics
+
+
 def test_a_cut_line_of_the_curves_is_left(workdir, tmp_path):
   lines = (workdir / 'metrics.jsonl').read_text()
   (tmp_path / 'metrics.jsonl').write_text(lines + '{"step": 3, "va')

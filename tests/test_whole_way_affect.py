@@ -44,7 +44,7 @@ def run(data_dir, workdir, task):
   cli.main(
     [
       'train',
-      f'--config={CONFIG}:tiny,task={task}',
+      f'--config={CONFIG}:size=tiny,task={task}',
       f'--workdir={workdir}',
       f'--config.data_dir={data_dir}',
       *SMALL,

@@ -30,6 +30,7 @@ from avemo.evaluate import (
 )
 from avemo.evaluate import smooth as smooth_lib
 from avemo.runtime import cost as cost_lib
+from avemo.runtime import distributed
 
 
 def evaluate(
@@ -46,6 +47,8 @@ def evaluate(
   condition: conditions.Condition | None = None,
 ) -> dict[str, Any]:
   """Predicts the clips of a split, scores them and writes a report.
+
+  Several processes share the clips; all return the same, and one writes.
 
   Args:
     workdir: of a training run; `eval/<split>/` in it gets `metrics.json`,
@@ -78,6 +81,11 @@ def evaluate(
   condition.check(restored.options.use)
   if condition.adaptive is not None:
     restored = films.set_adaptive(restored, workdir, condition.adaptive)
+  if restored.towers and not distributed.is_alone():
+    raise errors.AvemoError(
+      f'{workdir}: reads features of frames, which one process keeps; evaluate '
+      'it in one'
+    )
   restored = films.open_towers(restored)
   section = restored.config['data']
   parts = choose_parts(workdir, section, data, protocol, fold)
@@ -115,9 +123,6 @@ def evaluate(
   name = '-'.join(
     filter(None, (split, find_part(section, parts), condition.name))
   )
-  directory = workdir / 'eval' / name
-  keep_other_score(directory, about)
-  table.write(directory / 'predictions.csv', found)
   rate = films.describe_rate(restored, dataset, records)
   metrics = summary.score(found) | {
     'split': split,
@@ -150,13 +155,27 @@ def evaluate(
     metrics['classes_from'] = section['classes_from']
   if restored.derived:
     metrics['derived'] = restored.derived
+  if distributed.is_first():
+    write(workdir, found, metrics, about)
+  return metrics
+
+
+def write(
+  workdir: pathlib.Path,
+  found: table.Predictions,
+  metrics: Mapping[str, Any],
+  about: Mapping[str, Any],
+) -> None:
+  """Leaves what was found in the workdir, and says it."""
+  directory = workdir / 'eval' / metrics['folder']
+  keep_other_score(directory, about)
+  table.write(directory / 'predictions.csv', found)
   page.write_text(
     directory / 'metrics.json', json.dumps(metrics, indent=1) + '\n'
   )
   report.write(directory, metrics, workdir)
   print(report.summarize(metrics))
   print(f'report: {directory / "report.html"}')
-  return metrics
 
 
 def choose_parts(
@@ -267,7 +286,7 @@ def predict_rows(
     total=total,
     unit='view' if features is None else 'frame',
     desc='predicting',
-    disable=None,
+    disable=None if distributed.is_first() else True,
   ) as bar:
     return predictions.predict_records(
       step or predictions.make_predict_step(restored.model, restored.mesh),

@@ -21,6 +21,8 @@ COSTS = (
   'peak_memory',
   'inference_seconds',
 )
+# As columns are headed that do not say their unit.
+UNITS = {'peak_memory': 'peak_memory_bytes'}
 
 
 def collect(
@@ -278,7 +280,7 @@ def write_table(path: pathlib.Path, rows: Sequence[Mapping[str, Any]]) -> None:
   columns.sort(key=lambda name: not (name == 'system' or name[:4] == 'set '))
   buffer = io.StringIO()
   writer = csv.writer(buffer, lineterminator='\n')
-  writer.writerow([name.removeprefix('set ') for name in columns])
+  writer.writerow([UNITS.get(n, n).removeprefix('set ') for n in columns])
   for row in rows:
     writer.writerow([show(row.get(name)) for name in columns])
   page.write_text(path, buffer.getvalue())

@@ -57,7 +57,10 @@ def explain(error: Exception) -> str:
   text = str(error)
   near = re.search(r'Did you mean "(\w+)" instead of "(\w+)"', text)
   if near:
-    return f'no key {near[2]!r} in the config; did you mean {near[1]!r}?'
+    return (
+      f'no key {near[2]!r} in the config; did you mean {near[1]!r}? (what the '
+      'file itself takes follows a colon: FILE:name=value; FILE:help lists it)'
+    )
   number = re.search(
     r'(?:flag (\S+?)=.*: )?(?:could not convert string to (float)|'
     r'invalid literal for int\(\).*): (.+)$',

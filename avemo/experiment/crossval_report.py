@@ -12,12 +12,13 @@ from avemo.experiment import pooling
 
 # The figures that have a line.
 NAMES = (*report.MAIN, *pooling.EXTRAS)
+WIDTH = max(map(len, NAMES))
 
 
 def summarize(summary: Mapping[str, Any]) -> str:
   """The main figures as lines of text."""
   lines = [
-    f'{"":10s}  mean of folds  sd      pooled  95 % by speaker',
+    f'{"":{WIDTH}s}  mean of folds  sd      pooled  95 % by speaker',
     *(line for name in NAMES if (line := say_score(summary, name))),
     f'{len(summary["folds"])} trainings, chosen by {summary["chosen_by"]}',
   ]
@@ -40,7 +41,7 @@ def say_score(summary: Mapping[str, Any], name: str) -> str:
     return ''
   shown = name.removeprefix(pooling.PREFIX)
   return (
-    f'{shown:10s}  {cells[0]:13s}  {cells[1]:6s}  {cells[2]:6s}  {cells[4]}'
+    f'{shown:{WIDTH}s}  {cells[0]:13s}  {cells[1]:6s}  {cells[2]:6s}  {cells[4]}'
   )
 
 
@@ -101,7 +102,11 @@ def show_scores(summary: Mapping[str, Any]) -> page.Section:
     numbers = ', '.join(map(str, summary['skipped']))
     text.append(f'Skipped, for they have no test clips here: fold {numbers}.')
   if summary['expected_sha256'] not in ('', summary['sha256']):
-    text.append('These are the folds of a part of the corpus.')
+    count = sum(row['num_examples'] for row in summary['folds'])
+    text.append(
+      'These are the folds of a part of the corpus: '
+      f'{count // len(summary["seeds"])} test clips.'
+    )
   if summary['pooled']['intervals'] is None:
     text.append(summary['pooled']['intervals_note'])
   return page.Section('Scores', text=text, table=list_scores(summary))

@@ -9,13 +9,16 @@ import os
 import pathlib
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 
 import tqdm
 
-from avemo import errors
+from avemo import errors, locks
 
 PathLike = str | os.PathLike
+# Seconds after which a folder of results is held by whoever made it.
+SETTLED = 60.0
 
 
 def show_path(path: PathLike) -> str:
@@ -96,13 +99,22 @@ def protect(inputs: Sequence[PathLike], results: Sequence[PathLike]) -> None:
 
 @contextlib.contextmanager
 def make_staging(out: pathlib.Path) -> Iterator[pathlib.Path]:
-  """A folder beside the results, gone at the end whatever happens."""
+  """A folder beside the results, gone at the end or with the next call.
+
+  A killed process leaves its own; whoever comes next takes away those that
+  nobody holds any more.
+  """
+  for left in out.glob('.partial-*'):
+    # A new one may not be held yet.
+    if time.time() - left.stat().st_mtime > SETTLED:
+      with contextlib.suppress(errors.AvemoError), locks.hold(left, 'at it'):
+        shutil.rmtree(left, ignore_errors=True)
   staging = out / f'.partial-{os.getpid()}'
-  staging.mkdir(exist_ok=True)
-  try:
-    yield staging
-  finally:
-    shutil.rmtree(staging, ignore_errors=True)
+  with locks.hold(staging, f'{staging}: held by another process'):
+    try:
+      yield staging
+    finally:
+      shutil.rmtree(staging, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -87,20 +87,25 @@ def find(
 
 
 def check_alone(environment: Mapping[str, str], verb: str) -> None:
-  """Raises an AvemoError in one of several processes that would do the same.
-
-  Where only half of what is needed is named, nobody will be joined.
-  """
-  try:
-    found = find(environment)
-  except errors.AvemoError:
-    return
+  """Raises an AvemoError in one of several processes that would do the same."""
+  found = find_if_whole(environment)
   if found.count is not None and found.count > 1:
     raise errors.AvemoError(
       f'{verb} is the work of one process, and this is number {found.number} '
       f'of {found.count}, which would write the same files; start it once, by '
       'srun --ntasks=1 for example'
     )
+
+
+def find_if_whole(environment: Mapping[str, str]) -> Cluster:
+  """As `find`; where only half of what is needed is named, alone.
+
+  Such as in the script of a job of several tasks, outside of any step.
+  """
+  try:
+    return find(environment)
+  except errors.AvemoError:
+    return ALONE
 
 
 def read_given(environment: Mapping[str, str]) -> dict[str, str]:

@@ -178,7 +178,7 @@ def explain(number: int, status: int, log: pathlib.Path) -> str:
   said = f' ({last.strip()})' if last and status > 0 else ''
   return (
     f'process {number} {how}{said}; the others were ended; see {log}, and run '
-    'the same command again to go on from the last checkpoint'
+    'the same command again (a training goes on from its last checkpoint)'
   )
 
 

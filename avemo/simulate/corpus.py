@@ -171,14 +171,16 @@ def plan(
   The others are those of `simulate`.
   """
   room = _find_room(corpus)
-  for name, value, usual in (('redraw', redraw, False), ('longer', longer, 1)):
+  for name, value, usual in (
+    ('--redraw', redraw, False),
+    ('--longer', longer, 1),
+  ):
     if value != usual and room is not aff_wild2:
       raise errors.AvemoError(
-        f'{corpus}: {name}={value} is for films that are labelled by frame, '
-        'aff_wild2'
+        f'{corpus}: {name} is for films that are labelled by frame, aff_wild2'
       )
   if not 0.1 <= longer <= 100:
-    raise errors.AvemoError(f'longer={longer}: 0.1 to 100 times')
+    raise errors.AvemoError(f'--longer {longer:g}: 0.1 to 100 times')
   size = tuple(size or room.SIZE)
   if size not in room.SIZES:
     known = ', '.join(f'{width}x{height}' for width, height in room.SIZES)

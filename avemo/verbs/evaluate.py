@@ -2,6 +2,9 @@
 
 import os
 import pathlib
+import sys
+from collections.abc import Mapping
+from typing import Any
 
 from avemo import parser as parser_lib
 from avemo.verbs import options
@@ -67,31 +70,48 @@ def add_arguments(verb) -> None:
     default='white',
     help='kind of that noise',
   )
+  verb.add_argument(
+    '--processes',
+    type=parser_lib.positive_int,
+    metavar='N',
+    help='predict in N processes on this machine, each a share of the clips; '
+    'what each says is in WORKDIR/logs',
+  )
+
+
+# What `evaluate` takes, and what a condition is made of.
+SETTINGS = (
+  'checkpoint', 'split', 'data', 'protocol', 'fold', 'views', 'smooth',
+  'data_dir',
+)  # fmt: skip
+CONDITION = ('without', 'snr', 'noise', 'adaptive')
 
 
 def run(args) -> None:
-  from avemo.runtime import cluster
-
-  cluster.check_alone(os.environ, 'evaluate')
-
   from avemo.evaluate import checks, conditions
 
   checks.check_workdir(args.workdir)
-  condition = conditions.Condition(
-    args.without, args.snr, args.noise, args.adaptive
-  )
+  values = vars(args)
+  condition = conditions.Condition(*(values[name] for name in CONDITION))
+
+  from avemo.runtime import cluster, distributed, launcher
+
+  if args.processes:
+    command = make_command(values)
+    raise SystemExit(launcher.launch(command, args.workdir, args.processes))
+  if cluster.find_if_whole(os.environ).count != 1:
+    distributed.start()
 
   from avemo.evaluate import run
 
-  run.evaluate(
-    args.workdir,
-    checkpoint=args.checkpoint,
-    split=args.split,
-    data=args.data,
-    protocol=args.protocol,
-    fold=args.fold,
-    views=args.views,
-    smooth=args.smooth,
-    data_dir=args.data_dir,
-    condition=condition,
-  )
+  settings = {name: values[name] for name in SETTINGS}
+  run.evaluate(args.workdir, condition=condition, **settings)
+
+
+def make_command(values: Mapping[str, Any]) -> list[str]:
+  """The same for one process of several, which finds the others."""
+  command = [sys.executable, '-m', 'avemo', 'evaluate']
+  for name in ('workdir', *SETTINGS, *CONDITION):
+    if values[name] is not None:
+      command.append(f'--{name.replace("_", "-")}={values[name]}')
+  return command + (['--debug'] if values['debug'] else [])

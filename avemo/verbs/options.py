@@ -36,8 +36,9 @@ def add_config(verb) -> None:
   verb.add_argument(
     '--config',
     required=True,
-    metavar='FILE[:arg]',
-    help='a file with get_config(), see configs/',
+    metavar='FILE[:name=value,…]',
+    help='a file with get_config(), see configs/; FILE:help lists what it '
+    'takes after the colon',
   )
 
 

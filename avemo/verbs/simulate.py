@@ -99,6 +99,7 @@ def add_arguments(verb) -> None:
 
 def run(args) -> None:
   from avemo import simulate
+  from avemo.simulate import affect
 
   out = simulate.simulate(
     args.corpus,
@@ -120,6 +121,10 @@ def run(args) -> None:
     },
   )
   print(f'wrote {out}')
+  labels = f' --labels {out / affect.FILE}' if args.affect else ''
+  print(
+    f'next: avemo prepare {args.corpus} --raw {out} --data-dir DATA{labels}'
+  )
   if args.oracle:
     best = simulate.oracle(out)
     print('best UAR that the evidence allows (sound, picture, both):')
