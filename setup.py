@@ -69,7 +69,7 @@ setuptools.setup(
   },
   install_requires=REQUIREMENTS,
   extras_require=EXTRAS,
-  entry_points={'console_scripts': ['avemo = avemo.cli:main']},
+  entry_points={'console_scripts': ['avemo = avemo.cli:start']},
   classifiers=[
     'Development Status :: 3 - Alpha',
     'Intended Audience :: Science/Research',

@@ -3,4 +3,4 @@
 from avemo import cli
 
 if __name__ == '__main__':
-  cli.main()
+  cli.start()

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from absl import logging as absl_logging
 
 from avemo import arguments as arguments_lib
-from avemo import errors, verbs
+from avemo import errors, memory, verbs
 
 
 def one_line(error: BaseException) -> str:
@@ -34,6 +34,12 @@ def quiet_libraries(debug: bool = False) -> None:
     logging.getLogger(name).setLevel(
       logging.ERROR if debug else logging.CRITICAL
     )
+
+
+def start() -> None:
+  """The program: `main` in a process that is its alone."""
+  memory.take_large_pages()
+  main()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -8,6 +8,7 @@ import pathlib
 import sys
 from typing import Any
 
+from avemo import memory
 from benchmarks import pairs
 
 FIRST_BATCH = 1
@@ -15,6 +16,7 @@ HERE = pathlib.Path(__file__).parent
 
 
 def main(modality: str, doc: str) -> None:
+  memory.take_large_pages()  # As `avemo` does, and for the peer too.
   args = read_arguments(modality, doc)
   about = pairs.describe_run()
   peer = pairs.find_python(args.peer_python, ('torch', 'transformers'))

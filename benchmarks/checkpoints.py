@@ -18,7 +18,7 @@ import sys
 import tempfile
 from typing import Any
 
-from avemo import cli
+from avemo import cli, memory
 from benchmarks import pairs, towers
 
 PEER = pathlib.Path(__file__).parent / 'saving_peer.py'
@@ -26,6 +26,7 @@ PARTS = ('blocked', 'save', 'restore')
 
 
 def main() -> None:
+  memory.take_large_pages()  # As `avemo` does, and for the peer too.
   args = read_arguments()
   content = pairs.describe_run() | {'size': args.size}
   peer = pairs.find_python(args.peer_python, ('torch',))

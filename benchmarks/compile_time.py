@@ -16,6 +16,7 @@ import tempfile
 import time
 from typing import Any
 
+from avemo import memory
 from benchmarks import pairs
 
 # Size and depth; the first two rows are compared.
@@ -23,6 +24,7 @@ CASES = (('B', 12), ('L', 24), ('B', 2), ('B', 6), ('B', 24))
 
 
 def main() -> None:
+  memory.take_large_pages()  # As `avemo` does, and for the peer too.
   parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )

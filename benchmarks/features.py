@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from avemo import cli
+from avemo import cli, memory
 from avemo.evaluate import page
 from datasets_tfds import prepare
 
@@ -61,6 +61,7 @@ def get_config(arg=''):
 
 
 def main() -> None:
+  memory.take_large_pages()  # As `avemo` does, and for the peer too.
   parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )

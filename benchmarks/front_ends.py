@@ -18,13 +18,14 @@ import statistics
 import sys
 from typing import Any
 
-from avemo import cli
+from avemo import cli, memory
 from benchmarks import pairs, spectra
 
 PEER = pathlib.Path(__file__).parent / 'spectra_peer.py'
 
 
 def main() -> None:
+  memory.take_large_pages()  # As `avemo` does, and for the peer too.
   args = read_arguments()
   about = pairs.describe_run() | {
     'batch_size': args.batch_size,

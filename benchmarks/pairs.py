@@ -111,8 +111,13 @@ def start(
 def time_in_turns(
   programs: Mapping[str, Program], repeats: int
 ) -> dict[str, list[float]]:
-  """Seconds of each run by the program's name, after one that is not told."""
-  answers = ask_in_turns(programs, repeats)
+  """Seconds of runs by the program's name, each after one that is not told.
+
+  A training step follows a step. While the others have their turns, the memory
+  that a step gives back may go to another machine, whose return takes longer
+  than the step itself.
+  """
+  answers = ask_in_turns(programs, repeats, wake=True)
   return {
     name: [answer['seconds'] for answer in found]
     for name, found in answers.items()
@@ -120,13 +125,18 @@ def time_in_turns(
 
 
 def ask_in_turns(
-  programs: Mapping[str, Program], repeats: int, line: str = 'run'
+  programs: Mapping[str, Program],
+  repeats: int,
+  line: str = 'run',
+  *,
+  wake: bool = False,
 ) -> dict[str, list[dict[str, Any]]]:
   """Answers of each run by the program's name, after one that is not told.
 
   Beside what the program says, `cpu_seconds` are those that it and all that it
   started have used since its last answer; what it reads ahead while others work
-  is so counted with the run that needs it.
+  is so counted with the run that needs it. With `wake`, every turn begins with a
+  run that is not told.
   """
   answers = {name: [] for name in programs}
   used = {}
@@ -135,6 +145,9 @@ def ask_in_turns(
     used[program] = processes.measure_processor(program.pid)
   for _ in range(repeats):
     for name, program in programs.items():
+      if wake:
+        program.ask(line)
+        used[program] = processes.measure_processor(program.pid)
       answer = program.ask(line)
       now = processes.measure_processor(program.pid)
       answer['cpu_seconds'] = now - used[program]

@@ -26,7 +26,7 @@ import sys
 import tempfile
 from typing import Any
 
-from avemo import cli, simulate
+from avemo import cli, memory, simulate
 from avemo.data import schema
 from benchmarks import pairs
 from datasets_tfds import prepare
@@ -37,6 +37,7 @@ KINDS = ('mp4', 'jpeg', 'jpeg-uint8')
 
 
 def main() -> None:
+  memory.take_large_pages()  # As `avemo` does, and for the peer too.
   args = read_arguments()
   about = pairs.describe_run()
   peer = pairs.find_python(args.peer_python, ('torch', 'av', 'cv2'))

@@ -35,7 +35,7 @@ import av
 import cv2
 import numpy as np
 
-from avemo import cli, simulate
+from avemo import cli, memory, simulate
 from avemo.data import clips
 from avemo.evaluate import page, restore
 from avemo.features import assembled
@@ -80,6 +80,7 @@ STAGES: dict[str, Sequence[Callable[..., Any]]] = {
 
 
 def main() -> None:
+  memory.take_large_pages()  # As `avemo` does, and for the peer too.
   args = read_arguments()
   content = pairs.describe_run()
   with tempfile.TemporaryDirectory(dir=args.scratch) as scratch:

@@ -30,7 +30,7 @@ import av
 import cv2
 import numpy as np
 
-from avemo import cli, corpora, simulate
+from avemo import cli, corpora, memory, simulate
 from avemo.corpora import clip as clips
 from avemo.data import schema
 from avemo.media import crops, decode, faces, stills, tracking
@@ -44,6 +44,7 @@ Seconds = dict[str, float]
 
 
 def main() -> None:
+  memory.take_large_pages()  # As `avemo` does, and for the peer too.
   args = read_arguments()
   with tempfile.TemporaryDirectory(dir=args.scratch) as scratch:
     folder = pathlib.Path(scratch)

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from avemo import cli, simulate
+from avemo import cli, memory, simulate
 from avemo.data import folds, schema
 from avemo.evaluate import page, run, table
 from avemo.experiment import configs
@@ -33,6 +33,7 @@ STARTS = ('scratch', 'pretrained')
 
 
 def main() -> None:
+  memory.take_large_pages()  # As `avemo` does, and for the peer too.
   args, flags = read_arguments()
   data_dir = make_data(args.out, args.speakers, args.clips_per_speaker)
   rows = []

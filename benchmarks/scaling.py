@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+from avemo import memory
 from benchmarks import paper_model
 
 MESHES = ((1, 1), (8, 1), (1, 8), (4, 2))
@@ -39,6 +40,7 @@ TOWER = {
 
 
 def main() -> None:
+  memory.take_large_pages()  # As `avemo` does, and for the peer too.
   parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
