@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from avemo.audio import exact, features, filterbank
+from avemo.audio import exact, features, filterbank, vggish
 
 GOLDEN = pathlib.Path(__file__).parent / 'golden' / 'filterbank.npz'
 SIGNALS = ('noise', 'sine', 'loud_sine', 'silence', 'short', 'offset')
@@ -83,16 +83,23 @@ def test_bands_beside_a_loud_tone_are_those_of_double_precision(seed):
   np.testing.assert_allclose(actual, reference(signal), atol=5e-5, rtol=0)
 
 
-@pytest.mark.parametrize(
-  'multiply', [exact.multiply_doubles, exact.multiply_slices]
-)
-def test_products_have_the_digits_of_double_precision(multiply):
+WAYS = {
+  'doubles': exact.transform_doubles,
+  'slices': lambda frames, transform: exact.multiply_slices(
+    frames, transform.make_matrix
+  ),
+}
+
+
+@pytest.mark.parametrize('front_end', [filterbank, vggish])
+@pytest.mark.parametrize('way', WAYS)
+def test_spectra_have_the_digits_of_double_precision(way, front_end):
   time = np.arange(400) / 16_000
   loud = np.sin(2 * np.pi * 3_333 * time) + 1e-6 * draw('quiet', (3, 400))
   frames = (loud / 2).astype(np.float32)
-  matrix = filterbank.make_transform()
-  compute = functools.partial(multiply, make_matrix=filterbank.make_transform)
-  products, wanted = jax.jit(compute)(frames), frames @ matrix
+  transform = front_end.TRANSFORM
+  compute = functools.partial(WAYS[way], transform=transform)
+  products, wanted = jax.jit(compute)(frames), frames @ transform.make_matrix()
   assert products.dtype == jnp.float32
   bound = 2.0**-33 * np.abs(wanted).max()
   np.testing.assert_allclose(products, wanted, rtol=2.0**-23, atol=bound)

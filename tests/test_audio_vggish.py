@@ -11,7 +11,6 @@ from avemo.audio import vggish
 GOLDEN = np.load(golden_sources.GOLDEN / 'vggish.npz')['patches']
 ATOL = 1e-5
 BANK = vggish.make_mel_bank()
-TRANSFORM = vggish.make_transform()
 
 
 def make_signal():
@@ -94,7 +93,7 @@ def test_bands_are_triangles_in_mel_of_height_one():
 @pytest.mark.parametrize(
   ('name', 'value'),
   [
-    ('make_transform', lambda: TRANSFORM[::-1]),
+    ('TRANSFORM', vggish.TRANSFORM._replace(weigh=lambda frames: frames)),
     ('make_mel_bank', lambda: BANK**2),
     ('LOG_OFFSET', 0.0099),
     ('HOP', 159),

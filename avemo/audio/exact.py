@@ -1,14 +1,16 @@
 """Linear transforms of frames to the digits of double precision that matter.
 
 Single precision would not do: next to a loud tone, a quiet bin is the small
-rest of large products, and its logarithm would be wrong by 1e-2. A CPU
-multiplies in double precision. Elsewhere it is slow or absent, and samples and
-matrix are cut into slices of 9 bits, whose products sum up exactly, whatever
-the order and whichever device: the results come within 2^-33 of the loudest.
+rest of large products, and its logarithm would be wrong by 1e-2. A CPU has a
+fast Fourier transform in double precision. Elsewhere that is slow or absent,
+the transform is a product with a matrix, and samples and matrix are cut into
+slices of 9 bits, whose products sum up exactly, whatever the order and
+whichever device: the results come within 2^-33 of the loudest.
 """
 
 import functools
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +24,23 @@ SLICE_BITS = 8
 NUM_SLICES = 4
 
 
+class Transform(NamedTuple):
+  """From a frame of N samples to its spectrum: linear, in two forms.
+
+  Attributes:
+    weigh: frames float64 `[..., N]` as they enter the Fourier transform: with
+      their window, say.
+    n_fft: points of it, at least N; N is filled up with zeros.
+    make_matrix: gives all of it as one float64 matrix `[N, 2 * K]`, below 2:
+      the real, then the imaginary parts of the frequencies 1 to K, K being
+      n_fft / 2 - 1. Cached, for it is asked often.
+  """
+
+  weigh: Callable[[jax.Array], jax.Array]
+  n_fft: int
+  make_matrix: Callable[[], np.ndarray]
+
+
 def cut_frames(waveform: jax.Array, *, size: int, hop: int) -> jax.Array:
   """Whole frames `[..., F, size]` of samples `[..., S]`, S at least `size`."""
   num_frames = 1 + (waveform.shape[-1] - size) // hop
@@ -31,15 +50,12 @@ def cut_frames(waveform: jax.Array, *, size: int, hop: int) -> jax.Array:
   )(np.arange(num_frames) * hop)
 
 
-def compute_power(
-  frames: jax.Array, make_matrix: Callable[[], np.ndarray]
-) -> jax.Array:
-  """Squared magnitudes of what a matrix makes of frames.
+def compute_power(frames: jax.Array, transform: Transform) -> jax.Array:
+  """Squared magnitudes of the spectra of frames.
 
   Args:
     frames: float32 `[..., N]`, of any scale.
-    make_matrix: gives the float64 matrix `[N, 2 * K]`, below 2: the real, then
-      the imaginary parts of K frequencies. Cached, for it is asked often.
+    transform: of N samples.
 
   Returns:
     float32 `[..., K]`.
@@ -47,35 +63,30 @@ def compute_power(
   # A power of two, which costs no digit, brings each frame near 1.
   peak = jnp.max(jnp.abs(frames), axis=-1, keepdims=True)
   exponent = jax.lax.stop_gradient(jnp.frexp(peak)[1])
-  bins = multiply(jnp.ldexp(frames, -exponent), make_matrix)
+  bins = find_spectra(jnp.ldexp(frames, -exponent), transform)
   real, imaginary = jnp.split(bins, 2, axis=-1)
   return jnp.ldexp(real**2 + imaginary**2, 2 * exponent)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
-def multiply(
-  frames: jax.Array, make_matrix: Callable[[], np.ndarray]
-) -> jax.Array:
-  """The product of frames in [-1, 1], float32 `[..., N]`, and a matrix."""
-  ways = {'cpu': multiply_doubles, 'default': multiply_slices}
-  ways = {
-    name: functools.partial(way, make_matrix=make_matrix)
-    for name, way in ways.items()
-  }
-  return jax.lax.platform_dependent(frames, **ways)
+def find_spectra(frames: jax.Array, transform: Transform) -> jax.Array:
+  """Real, then imaginary parts, of frames in [-1, 1], float32 `[..., N]`."""
+  return jax.lax.platform_dependent(
+    frames,
+    cpu=functools.partial(transform_doubles, transform=transform),
+    default=functools.partial(
+      multiply_slices, make_matrix=transform.make_matrix
+    ),
+  )
 
 
-def multiply_doubles(
-  frames: jax.Array, make_matrix: Callable[[], np.ndarray]
-) -> jax.Array:
-  """The same on a CPU, five times as fast as by slices."""
+def transform_doubles(frames: jax.Array, transform: Transform) -> jax.Array:
+  """The same on a CPU, by its fast Fourier transform."""
   with jax.enable_x64(True):
-    product = jax.lax.dot_general(
-      jax.lax.convert_element_type(frames, np.float64),
-      jnp.asarray(make_matrix()),
-      (((frames.ndim - 1,), (0,)), ((), ())),
-    )
-    return jax.lax.convert_element_type(product, np.float32)
+    frames = jax.lax.convert_element_type(frames, np.float64)
+    bins = jnp.fft.rfft(transform.weigh(frames), transform.n_fft)[..., 1:-1]
+    parts = jnp.concatenate([bins.real, bins.imag], axis=-1)
+    return jax.lax.convert_element_type(parts, np.float32)
 
 
 def multiply_slices(
@@ -94,12 +105,12 @@ def multiply_slices(
   return 2 * products
 
 
-@multiply.defjvp
-def _differentiate(make_matrix, primals, tangents):
+@find_spectra.defjvp
+def _differentiate(transform, primals, tangents):
   # Slices have no derivative, but their sum is linear.
-  matrix = make_matrix().astype(np.float32)
+  matrix = transform.make_matrix().astype(np.float32)
   change = jnp.matmul(tangents[0], matrix, precision='highest')
-  return multiply(*primals, make_matrix), change
+  return find_spectra(*primals, transform), change
 
 
 def cut_slices(x: jax.Array | np.ndarray) -> list[jax.Array | np.ndarray]:

@@ -4,8 +4,8 @@ At 16 kHz: frames of 25 ms every 10 ms, only whole ones; the mean of each frame
 is removed, then pre-emphasis, a symmetric Hann window, 512 points, power, and
 128 triangles between 20 and 8000 Hz on Kaldi's mel scale; no dither.
 
-Everything up to the spectrum is linear in the samples of a frame and therefore
-one matrix, whose product `exact` computes.
+Everything up to the spectrum is linear in the samples of a frame; `exact`
+computes it.
 """
 
 import functools
@@ -59,15 +59,23 @@ def log_mel(waveform: jax.Array, *, num_mels: int = NUM_MELS) -> jax.Array:
   if not num_frames:
     return jnp.zeros((*waveform.shape[:-1], 0, num_mels), jnp.float32)
   frames = exact.cut_frames(waveform, size=FRAME, hop=HOP)
-  power = exact.compute_power(frames, make_transform)
+  power = exact.compute_power(frames, TRANSFORM)
   # GPUs would round the factors to TF32, three digits.
   power = jnp.matmul(power, make_mel_bank(num_mels), precision='highest')
   return jnp.log(jnp.maximum(power, FLOOR))
 
 
+def weigh(frames: jax.Array) -> jax.Array:
+  """Without their mean, pre-emphasised, under the window, `[..., FRAME]`."""
+  frames = frames - frames.mean(-1, keepdims=True)
+  # The first sample counts as its own predecessor.
+  before = jnp.concatenate([frames[..., :1], frames[..., :-1]], axis=-1)
+  return (frames - PREEMPHASIS * before) * np.hanning(FRAME)
+
+
 @functools.cache
-def make_transform() -> np.ndarray:
-  """What a frame is multiplied with, float64 `[FRAME, 2 * 255]`, below 2."""
+def make_matrix() -> np.ndarray:
+  """All up to the spectrum, float64 `[FRAME, 2 * 255]`, below 2."""
   window = np.hanning(FRAME)[:, None]
   frequencies = np.arange(1, N_FFT // 2) * (2 * np.pi / N_FFT)
   waves = window * np.exp(-1j * np.arange(FRAME)[:, None] * frequencies)
@@ -79,6 +87,9 @@ def make_transform() -> np.ndarray:
   matrix = np.concatenate([matrix.real, matrix.imag], axis=1)
   matrix.flags.writeable = False
   return matrix
+
+
+TRANSFORM = exact.Transform(weigh, N_FFT, make_matrix)
 
 
 @functools.cache

@@ -44,19 +44,28 @@ def make_mel_bank() -> np.ndarray:
   return bank
 
 
+def make_window() -> np.ndarray:
+  """A periodic Hann window, float64 `[400]`."""
+  return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)
+
+
 @functools.cache
-def make_transform() -> np.ndarray:
+def make_matrix() -> np.ndarray:
   """The windowed Fourier transform, float64 `[400, 2 * 255]`.
 
-  The real, then the imaginary parts; the window is a periodic Hann window.
+  The real, then the imaginary parts.
   """
-  sample = np.arange(WINDOW)[:, None]
-  window = 0.5 - 0.5 * np.cos(2 * np.pi * sample / WINDOW)
   frequencies = np.arange(1, N_FFT // 2) * (2 * np.pi / N_FFT)
-  waves = window * np.exp(-1j * sample * frequencies)
+  waves = np.exp(-1j * np.arange(WINDOW)[:, None] * frequencies)
+  waves *= make_window()[:, None]
   matrix = np.concatenate([waves.real, waves.imag], axis=1)
   matrix.flags.writeable = False
   return matrix
+
+
+TRANSFORM = exact.Transform(
+  lambda frames: frames * make_window(), N_FFT, make_matrix
+)
 
 
 def compute_log_mel(waveform: jax.Array) -> jax.Array:
@@ -69,7 +78,7 @@ def compute_log_mel(waveform: jax.Array) -> jax.Array:
     float32 `[..., F, 64]`; its gradient is finite in silence.
   """
   frames = exact.cut_frames(waveform, size=WINDOW, hop=HOP)
-  power = exact.compute_power(frames, make_transform)
+  power = exact.compute_power(frames, TRANSFORM)
   # The root has no gradient at 0: there the branch not taken gets another.
   some = power > 0
   magnitude = jnp.where(some, jnp.sqrt(jnp.where(some, power, 1)), 0)
