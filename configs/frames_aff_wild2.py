@@ -12,15 +12,16 @@ window that films of the training set, held out, have chosen.
     --config.features.towers.wav2vec2.path=weights/wav2vec2
   avemo evaluate --workdir=runs/expr
 
-A tower without a path is left out. `size=tiny` is for simulated films, with towers
-of `frames_towers.py`; half a minute on two CPU cores once features are cached.
+A tower without a path is left out. `size=tiny` is for simulated films, with
+towers of `frames_towers.py`; half a minute on two CPU cores once features are
+cached.
 Smoothing helps where labels last, and must not where they are drawn anew for
 every frame (`--redraw`):
 
   avemo simulate aff_wild2 --videos 24 --longer 4 --out RAW
   avemo prepare aff_wild2 --raw RAW --data-dir DATA
-  avemo sweep --config=configs/frames_aff_wild2.py:size=tiny --workdir=runs/frames \
-    --adaptive 0.01 --config.data_dir=DATA \
+  avemo sweep --config=configs/frames_aff_wild2.py:size=tiny \
+    --workdir=runs/frames --adaptive 0.01 --config.data_dir=DATA \
     --config.features.towers.face.path=runs/towers/face
 """
 

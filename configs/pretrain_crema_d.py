@@ -24,7 +24,6 @@ validation speakers as well, add `--config.data.refit=True`.
 from configs import common, tiny_crema_d
 
 
-
 def get_config(arg: str = ''):
   arg = common.parse(arg, size=('tiny', 'small', 'base'), fold=0)
   config = common.default()

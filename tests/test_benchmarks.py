@@ -50,7 +50,7 @@ def test_programs_run_in_turns_after_a_first_round(tmp_path):
   with pairs.start(commands) as (programs, failed):
     seconds = pairs.time_in_turns(programs, 3)
     assert programs['one'].ready == {'ready': 1}
-  assert (tmp_path / 'log').read_text() == 'ABABABAB'
+  assert (tmp_path / 'log').read_text() == 'AB' + 3 * 'AABB'
   assert seconds == {'one': [0.5] * 3, 'two': [1.5] * 3}
   assert failed['three'] == 'no such package'
   assert '/no/such/python' in failed['four']

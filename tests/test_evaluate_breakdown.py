@@ -68,7 +68,18 @@ def test_each_speaker_has_what_a_table_of_the_speaker_has():
   assert {(row['film'], row['corpus']) for row in rows} == {
     ('film', 'x'), ('film', 'y')
   }  # fmt: skip
-  assert summary.score(shared)['num_speakers'] == 0
+  metrics = summary.score(shared)
+  assert metrics['num_speakers'] == 0 and metrics['intervals'] is None
+  assert 'and 1 films of others' in metrics['intervals_note']
+  # Each film is drawn as a whole, as a speaker would be.
+  named = make(size=480, speakers=20)
+  nameless = make(size=480, speakers=20)
+  nameless.clip_id[:] = named.speaker
+  nameless.speaker[:] = [''] * len(named.speaker)
+  of_films, of_speakers = map(summary.score, (nameless, named))
+  assert of_films['intervals'] == of_speakers['intervals'] is not None
+  assert of_films['intervals_by'] == 'film'
+  assert of_speakers['intervals_by'] == 'speaker'
   shared.frame[:] = -1
   assert breakdown.by_speaker(shared) == []
 

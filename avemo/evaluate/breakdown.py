@@ -14,16 +14,25 @@ from avemo.metrics import action_units, classification, regression
 MAIN = ('uar', 'ccc_mean', 'ccc_dominance', 'f1_au')
 
 
-def name_speakers(found: Predictions) -> np.ndarray:
-  """Names [M] that are different in different corpora."""
-  return _name(found, found.speaker)
+def name_units(found: Predictions) -> np.ndarray:
+  """Names [M] of what rows depend on, different in different corpora.
 
-
-def _name(found, names):
+  The speaker; of frames whose speaker nobody names, the film.
+  """
+  films = find_films(found)
+  names = [one or film for one, film in zip(found.speaker, films, strict=True)]
   if found.corpus is None:
     return np.asarray(names, str)
   pairs = zip(found.corpus, names, strict=True)
   return np.array([f'{corpus}/{name}' for corpus, name in pairs], str)
+
+
+def say_units(found: Predictions) -> str:
+  """What intervals are made by, in words."""
+  films = [bool(film) for film in find_films(found)]
+  if not any(films):
+    return 'speaker'
+  return 'film' if all(films) else 'speaker, or film where none is named'
 
 
 def find_films(found: Predictions) -> list[str]:
@@ -47,9 +56,7 @@ def by_speaker(found: Predictions) -> list[dict[str, Any]]:
   """
   if not len(found.clip_id):
     return []
-  films = find_films(found)
-  pairs = zip(found.speaker, films, strict=True)
-  speakers = _name(found, [speaker or film for speaker, film in pairs])
+  films, speakers = find_films(found), name_units(found)
   names, first, groups = np.unique(
     speakers, return_index=True, return_inverse=True
   )

@@ -32,14 +32,15 @@ MOST_SPEAKERS = 15
 
 def summarize(metrics: Mapping[str, Any]) -> str:
   """The main figures as lines of text."""
-  lines = []
+  # Of an earlier version it was always the speaker.
+  lines, unit = [], metrics.get('intervals_by', 'speaker')
   for name in MAIN:
     if metrics.get(name) is None:
       continue
     line = f'{name:8s} {metrics[name]:.4f}'
     if metrics['intervals'] and name in metrics['intervals']:
       low, high = metrics['intervals'][name]
-      line += f'  (95 % by speaker: {low:.4f} to {high:.4f})'
+      line += f'  (95 % by {unit}: {low:.4f} to {high:.4f})'
     lines.append(line)
   for corpus, own in metrics.get('corpora', {}).items():
     figures = [

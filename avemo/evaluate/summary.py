@@ -46,8 +46,8 @@ def keep_own_classes(found: Predictions) -> Predictions:
 
 
 def score_rows(found: Predictions) -> dict[str, Any]:
-  """Metrics of all rows together, with intervals by speaker."""
-  speakers, answered = breakdown.name_speakers(found), found.answered
+  """Metrics of all rows together, with intervals by speaker or film."""
+  speakers, answered = breakdown.name_units(found), found.answered
   labelled, metrics, bounds = np.zeros(len(speakers), bool), {}, {}
   if found.classes:
     truth, prediction = find_classes(found)
@@ -83,10 +83,15 @@ def score_rows(found: Predictions) -> dict[str, Any]:
   metrics['intervals'] = {
     name: [interval.low, interval.high] for name, interval in bounds.items()
   } or None
-  if not bounds:
+  unit = breakdown.say_units(found)
+  if bounds:
+    metrics['intervals_by'] = unit
+  else:
+    films = set(breakdown.find_films(found)) - {''}
+    known = f'{count} speakers are known'
+    known += f', and {len(films)} films of others' if films else ''
     metrics['intervals_note'] = (
-      f'no intervals: {count} speakers are known, {intervals.MIN_SPEAKERS} are '
-      'needed'
+      f'no intervals: {known}, {intervals.MIN_SPEAKERS} are needed'
     )
   return metrics
 

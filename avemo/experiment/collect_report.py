@@ -129,7 +129,7 @@ def list_notes(
   elif about['against'] and len(systems) > 1:
     notes.append(
       'no differences: systems were scored on different clips, or on fewer '
-      f'than {intervals.MIN_SPEAKERS} speakers'
+      f'than {intervals.MIN_SPEAKERS} speakers, or films of unnamed ones'
     )
   notes += about['notes']
   for row in rows:

@@ -38,7 +38,7 @@ def compare(
   if list_clips(first, metric) != list_clips(second, metric):
     return None
   speakers = np.union1d(
-    breakdown.name_speakers(first), breakdown.name_speakers(second)
+    breakdown.name_units(first), breakdown.name_units(second)
   )
   one, statistic = sum_by_speaker(first, metric, speakers)
   other, _ = sum_by_speaker(second, metric, speakers)
@@ -87,7 +87,7 @@ def sum_by_speaker(
   Raises:
     ValueError: not a metric of these predictions.
   """
-  groups = np.searchsorted(speakers, breakdown.name_speakers(found))
+  groups = np.searchsorted(speakers, breakdown.name_units(found))
   if metric in classification.METRICS and found.classes:
     truth, prediction = summary.find_classes(found)
     counts = classification.confusions(

@@ -17,8 +17,9 @@ WIDTH = max(map(len, NAMES))
 
 def summarize(summary: Mapping[str, Any]) -> str:
   """The main figures as lines of text."""
+  unit = find_unit(summary)
   lines = [
-    f'{"":{WIDTH}s}  mean of folds  sd      pooled  95 % by speaker',
+    f'{"":{WIDTH}s}  mean of folds  sd      pooled  95 % by {unit}',
     *(line for name in NAMES if (line := say_score(summary, name))),
     f'{len(summary["folds"])} trainings, chosen by {summary["chosen_by"]}',
   ]
@@ -35,14 +36,18 @@ def summarize(summary: Mapping[str, Any]) -> str:
   return '\n'.join(lines)
 
 
+def find_unit(summary: Mapping[str, Any]) -> str:
+  """What intervals are made by; of an earlier version always the speaker."""
+  return summary['pooled'].get('intervals_by', 'speaker')
+
+
 def say_score(summary: Mapping[str, Any], name: str) -> str:
   cells = list_score(summary, name)
   if not cells:
     return ''
   shown = name.removeprefix(pooling.PREFIX)
-  return (
-    f'{shown:{WIDTH}s}  {cells[0]:13s}  {cells[1]:6s}  {cells[2]:6s}  {cells[4]}'
-  )
+  mean, sd, pooled, _, interval = cells
+  return f'{shown:{WIDTH}s}  {mean:13s}  {sd:6s}  {pooled:6s}  {interval}'
 
 
 def list_score(summary: Mapping[str, Any], name: str) -> list[str]:
@@ -81,18 +86,14 @@ def write(workdir: pathlib.Path, summary: Mapping[str, Any]) -> None:
   )
 
 
-COLUMNS = (
-  'mean of folds', 'sd of folds', 'pooled', 'sd of seeds', '95 % by speaker',
-)  # fmt: skip
-
-
 def list_scores(summary: Mapping[str, Any], prefix: str = '') -> page.Table:
   rows = [
     [name, *cells]
     for name in NAMES
     if (cells := list_score(summary, prefix + name))
   ]
-  return page.Table(['', *COLUMNS], rows)
+  columns = ['mean of folds', 'sd of folds', 'pooled', 'sd of seeds']
+  return page.Table(['', *columns, f'95 % by {find_unit(summary)}'], rows)
 
 
 def show_scores(summary: Mapping[str, Any]) -> page.Section:
