@@ -135,8 +135,8 @@ def ask_in_turns(
 
   Beside what the program says, `cpu_seconds` are those that it and all that it
   started have used since its last answer; what it reads ahead while others work
-  is so counted with the run that needs it. With `wake`, every turn begins with a
-  run that is not told.
+  is so counted with the run that needs it. With `wake`, every turn begins with
+  a run that is not told.
   """
   answers = {name: [] for name in programs}
   used = {}
