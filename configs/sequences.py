@@ -10,11 +10,12 @@ transformer beside it, or the pictures of video or audio alone.
   avemo train --config=configs/sequences.py:strategy=fslf,corpus=ravdess,probe \
     --workdir=runs/fslf --config.init.video=weights/videomae
 
-Arguments: `corpus`, crema_d, ravdess or enterface; `fold`; `probe`, as
-published: the encoder stays as it is, and the norm and the dense layer after
-it are trained; otherwise all is. `published` turns to whole frames pressed into
-squares (prepare with --config frame), from the first second or so alone, with
-tubelets that mix both, sums that wrap and an order drawn once for each clip.
+Arguments: `corpus`, crema_d, ravdess or enterface; `fold`; `pictures`, of MFCC
+or of mel bands; `probe`, as published: the encoder stays as it is, and the norm
+and the dense layer after it are trained; otherwise all is. `published` turns to
+whole frames pressed into squares (prepare with --config frame), from the first
+second or so alone, with tubelets that mix both, sums that wrap and an order
+drawn once for each clip.
 
 `size=tiny` is for simulated speakers and two CPU cores, a minute a run; the
 grid below at that size compares code, not strategies:
@@ -62,6 +63,7 @@ def get_config(arg: str = ''):
     arg,
     strategy=STRATEGIES,
     corpus=CORPORA,
+    pictures=('mfcc', 'mel'),
     size=('full', 'tiny'),
     fold=0,
     probe=False,
@@ -76,6 +78,8 @@ def get_config(arg: str = ''):
     for name in sections:
       section = section[name]
     section[last] = value
+  if arg.pictures == 'mel':
+    config.model.fusion.sequence.pictures.kind = 'mel'
   if arg.probe:
     config.model.video.frozen_blocks = config.model.video.depth
     config.optim.update(
@@ -89,9 +93,8 @@ def get_config(arg: str = ''):
       sampling='head',
       stride=48 // config.data.frames,
     )
-    config.model.fusion.sequence.update(
-      run=1, saturate=False, shuffle='clip', pictures=PUBLISHED_PICTURES
-    )
+    config.model.fusion.sequence.update(run=1, saturate=False, shuffle='clip')
+    config.model.fusion.sequence.pictures.update(PUBLISHED_PICTURES)
   return config
 
 

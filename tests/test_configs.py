@@ -40,6 +40,7 @@ FORMS = {
     'strategy=bottleneck,corpus=enterface',
     'strategy=audio,corpus=ravdess,probe',
     'strategy=sfas,published,probe',
+    'strategy=audio,pictures=mel,size=tiny',
   ),
   'tiny_crema_d': ('', 'system=late', 'system=audio', 'system=video,fold=2'),
 }
