@@ -101,18 +101,17 @@ def plot_points(
   points: Mapping[str, tuple[float, float]], *, xlabel: str, ylabel: str
 ) -> bytes:
   """Named points `name → (x, y)`; x is logarithmic where it spans much."""
-  figure = figures.Figure(figsize=(6.2, 3.6), layout='constrained')
+  figure = figures.Figure(figsize=(7.5, 3.6), layout='constrained')
   axes = figure.add_subplot()
-  for name, (x, y) in points.items():
-    axes.plot([x], [y], 'o', color='C0')
-    axes.annotate(
-      name, (x, y), xytext=(4, 3), textcoords='offset points', fontsize=8
-    )
+  # Named beside the axes: names within would lie over one another.
+  for number, (name, (x, y)) in enumerate(points.items()):
+    marker = 'os^Dv'[number // 10 % 5]
+    axes.plot([x], [y], marker, color=f'C{number % 10}', label=name)
+  figure.legend(loc='outside right upper', fontsize=8)
   places = [x for x, _ in points.values()]
   if max(places) > 5 * min(places):
     axes.set_xscale('log')
-  # Room for the names.
-  axes.margins(x=0.2, y=0.1)
+  axes.margins(0.1)
   axes.set_xlabel(xlabel)
   axes.set_ylabel(ylabel)
   axes.grid(alpha=0.3)
