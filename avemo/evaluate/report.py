@@ -118,7 +118,7 @@ def show(value: Any) -> str:
 
 def list_classes(metrics: Mapping[str, Any]) -> page.Table:
   return page.Table(
-    ['class', 'clips', 'recall', 'precision', 'F1'],
+    ['class', 'examples', 'recall', 'precision', 'F1'],
     [
       [
         name,
