@@ -123,25 +123,6 @@ def make_forward(
   return Work(run, seconds, measure_temporary(compiled))
 
 
-def make_gradient(
-  modality: str, size: str, *, dtype: str, batch_size: int, **options: Any
-) -> Work:
-  """A forward and a backward pass, without an update."""
-  model = make_model(modality, size, dtype, **options)
-  batch = jax.device_put(make_batch(modality, batch_size))
-  variables = jax.jit(model.init)(jax.random.key(0), batch)
-
-  def loss(variables, batch):
-    outputs = model.apply(variables, batch, train=True)
-    logits = jax.nn.log_softmax(outputs['emotion'])
-    return -(logits * batch['target']).sum()
-
-  gradient = jax.jit(jax.value_and_grad(loss))
-  compiled, seconds = compile_program(gradient, variables, batch)
-  run = lambda: jax.block_until_ready(compiled(variables, batch))
-  return Work(run, seconds, measure_temporary(compiled))
-
-
 def make_step(
   modality: str, size: str, *, dtype: str, batch_size: int, **options: Any
 ) -> Work:

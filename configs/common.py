@@ -1,5 +1,8 @@
 """What all configs share: their arguments, their sections, a small form."""
 
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+
 import ml_collections
 from ml_collections import config_dict
 
@@ -19,6 +22,7 @@ def parse(arg: str | None, **defaults) -> ml_collections.ConfigDict:
 
   Raises:
     AvemoError: an unknown name or value; says what the config takes.
+    SystemExit: `help` is asked for, and printed.
   """
   choices = {
     name: tuple(default)
@@ -28,10 +32,13 @@ def parse(arg: str | None, **defaults) -> ml_collections.ConfigDict:
   values = defaults | {name: words[0] for name, words in choices.items()}
   for part in filter(None, (arg or '').split(',')):
     name, equals, text = part.partition('=')
+    if name == 'help' and name not in defaults:
+      print(f'after the colon the config takes {_describe(**defaults)}')
+      raise SystemExit(0)
     if name not in defaults:
       raise errors.AvemoError(
-        f'the config takes no argument {name!r}{_suggest(name, choices)}; '
-        f'it takes {_describe(**defaults)}'
+        f'the config takes no argument {name!r}'
+        f'{_suggest(name, defaults, choices)}; it takes {_describe(**defaults)}'
       )
     if name in choices:
       if text not in choices[name]:
@@ -55,10 +62,15 @@ def _describe(**defaults) -> str:
   )
 
 
-def _suggest(word: str, choices: dict[str, tuple[str, ...]]) -> str:
-  """Whose value the word would be, if any's."""
+def _suggest(
+  word: str, names: Iterable[str], choices: Mapping[str, Sequence[str]]
+) -> str:
+  """Whose value the word would be, or the name that is nearest."""
   owners = [name for name, words in choices.items() if word in words]
-  return f' (did you mean {owners[0]}={word}?)' if owners else ''
+  if owners:
+    return f' (did you mean {owners[0]}={word}?)'
+  near = difflib.get_close_matches(word, names, 1)
+  return f' (did you mean {near[0]}?)' if near else ''
 
 
 def _read(name: str, text: str, default):

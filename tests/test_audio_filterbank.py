@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from avemo.audio import exact, features, filterbank, vggish
+from avemo.runtime import mesh as mesh_lib
 
 GOLDEN = pathlib.Path(__file__).parent / 'golden' / 'filterbank.npz'
 SIGNALS = ('noise', 'sine', 'loud_sine', 'silence', 'short', 'offset')
@@ -84,7 +85,10 @@ def test_bands_beside_a_loud_tone_are_those_of_double_precision(seed):
 
 
 WAYS = {
-  'doubles': exact.transform_doubles,
+  'transform': exact.transform_doubles,
+  'product': lambda frames, transform: exact.multiply_doubles(
+    frames, transform.make_matrix
+  ),
   'slices': lambda frames, transform: exact.multiply_slices(
     frames, transform.make_matrix
   ),
@@ -103,6 +107,16 @@ def test_spectra_have_the_digits_of_double_precision(way, front_end):
   assert products.dtype == jnp.float32
   bound = 2.0**-33 * np.abs(wanted).max()
   np.testing.assert_allclose(products, wanted, rtol=2.0**-23, atol=bound)
+
+
+def test_devices_keep_their_own_frames():
+  mesh = mesh_lib.make_mesh()
+  assert mesh.size > 1
+  waveform = jax.device_put(
+    np.zeros((mesh.size, 4_000), np.float32), mesh_lib.batch_sharding(mesh)
+  )
+  text = jax.jit(filterbank.log_mel).lower(waveform).compile().as_text()
+  assert 'all-gather' not in text and 'all-to-all' not in text
 
 
 def test_input_of_ast_is_that_of_transformers():

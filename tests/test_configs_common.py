@@ -29,7 +29,8 @@ def test_of_a_choice_the_first_is_meant_unless_another_is_said():
 @pytest.mark.parametrize(
   ('arg', 'message'),
   [
-    ('flod=1', 'takes fold=0, smoke, lr=0.1, system=early, size=full|tiny'),
+    ('flod=1', r"no argument 'flod' \(did you mean fold\?\); it takes fold=0"),
+    ('x', 'takes fold=0, smoke, lr=0.1, system=early, size=full|tiny'),
     ('tiny', r"no argument 'tiny' \(did you mean size=tiny\?\)"),
     ('size=tny', "size='tny': use one of full, tiny"),
     ('size', "size='': use one of full, tiny"),
@@ -41,6 +42,14 @@ def test_of_a_choice_the_first_is_meant_unless_another_is_said():
 def test_wrong_arguments_are_named(arg, message):
   with pytest.raises(errors.AvemoError, match=message):
     common.parse(arg, **DEFAULTS, **CHOICES)
+
+
+def test_help_is_printed_and_no_error(capsys):
+  with pytest.raises(SystemExit) as ended:
+    common.parse('help', **CHOICES)
+  assert ended.value.code == 0
+  said = capsys.readouterr().out
+  assert said.strip().endswith('takes size=full|tiny, corpus=crema_d|mafw')
 
 
 def test_empty_values_can_be_set_and_keep_their_type():

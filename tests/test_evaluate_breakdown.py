@@ -7,7 +7,7 @@ import sklearn.metrics
 from hypothesis import strategies
 
 from avemo.data import labels
-from avemo.evaluate import breakdown, summary, table
+from avemo.evaluate import breakdown, report, summary, table
 from avemo.metrics import action_units, intervals, regression
 
 CLASSES = ('anger', 'fear', 'sadness')
@@ -69,17 +69,23 @@ def test_each_speaker_has_what_a_table_of_the_speaker_has():
     ('film', 'x'), ('film', 'y')
   }  # fmt: skip
   metrics = summary.score(shared)
-  assert metrics['num_speakers'] == 0 and metrics['intervals'] is None
-  assert 'and 1 films of others' in metrics['intervals_note']
+  assert metrics['num_speakers'] == 0 and 'intervals_by_film' not in metrics
   # Each film is drawn as a whole, as a speaker would be.
   named = make(size=480, speakers=20)
   nameless = make(size=480, speakers=20)
-  nameless.clip_id[:] = named.speaker
+  # Two people of a film are drawn together.
+  sides = '_left', '_right', ''
+  pairs = enumerate(named.speaker)
+  nameless.clip_id[:] = [name + sides[n % 3] for n, name in pairs]
   nameless.speaker[:] = [''] * len(named.speaker)
   of_films, of_speakers = map(summary.score, (nameless, named))
-  assert of_films['intervals'] == of_speakers['intervals'] is not None
-  assert of_films['intervals_by'] == 'film'
-  assert of_speakers['intervals_by'] == 'speaker'
+  assert of_films['intervals_by_film'] == of_speakers['intervals'] is not None
+  assert of_films['intervals'] is None and 'by film' in report.summarize(
+    of_films
+    | {'split': 'test', 'checkpoint': 1, 'chosen_by': 'x'}
+    | {'warnings': []}
+  )
+  assert 'intervals_by_film' not in of_speakers
   shared.frame[:] = -1
   assert breakdown.by_speaker(shared) == []
 

@@ -95,6 +95,9 @@ def test_two_processes_score_as_one_does(workdir):
   with pytest.raises(SystemExit) as ended:
     cli.main(['evaluate', f'--workdir={workdir}', '--processes=2'])
   assert ended.value.code == 0
+  logs = [workdir / f'logs/evaluate_{n}.log' for n in range(2)]
+  # One of them writes, and says so.
+  assert ['report:' in log.read_text() for log in logs] == [True, False]
   together = read_score(workdir)
   assert together[0].clip_id == alone[0].clip_id
   np.testing.assert_allclose(

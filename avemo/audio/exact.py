@@ -71,17 +71,30 @@ def compute_power(frames: jax.Array, transform: Transform) -> jax.Array:
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def find_spectra(frames: jax.Array, transform: Transform) -> jax.Array:
   """Real, then imaginary parts, of frames in [-1, 1], float32 `[..., N]`."""
-  return jax.lax.platform_dependent(
-    frames,
-    cpu=functools.partial(transform_doubles, transform=transform),
-    default=functools.partial(
-      multiply_slices, make_matrix=transform.make_matrix
-    ),
-  )
+  doubles = functools.partial(transform_doubles, transform=transform)
+  make_matrix = transform.make_matrix
+  if jax.device_count() > 1:
+    # XLA splits a product over devices, and gathers all for an FFT.
+    doubles = functools.partial(multiply_doubles, make_matrix=make_matrix)
+  slices = functools.partial(multiply_slices, make_matrix=make_matrix)
+  return jax.lax.platform_dependent(frames, cpu=doubles, default=slices)
+
+
+def multiply_doubles(
+  frames: jax.Array, make_matrix: Callable[[], np.ndarray]
+) -> jax.Array:
+  """The same on several CPU devices, by a product in double precision."""
+  with jax.enable_x64(True):
+    product = jax.lax.dot_general(
+      jax.lax.convert_element_type(frames, np.float64),
+      jnp.asarray(make_matrix()),
+      (((frames.ndim - 1,), (0,)), ((), ())),
+    )
+    return jax.lax.convert_element_type(product, np.float32)
 
 
 def transform_doubles(frames: jax.Array, transform: Transform) -> jax.Array:
-  """The same on a CPU, by its fast Fourier transform."""
+  """The same on one CPU device, by a fast Fourier transform."""
   with jax.enable_x64(True):
     frames = jax.lax.convert_element_type(frames, np.float64)
     bins = jnp.fft.rfft(transform.weigh(frames), transform.n_fft)[..., 1:-1]

@@ -1,5 +1,6 @@
 """Metrics speaker by speaker: who is understood worst stands first."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,34 +15,34 @@ from avemo.metrics import action_units, classification, regression
 MAIN = ('uar', 'ccc_mean', 'ccc_dominance', 'f1_au')
 
 
-def name_units(found: Predictions) -> np.ndarray:
-  """Names [M] of what rows depend on, different in different corpora.
+def name_speakers(found: Predictions) -> np.ndarray:
+  """Names [M] that are different in different corpora."""
+  return _name(found, found.speaker)
 
-  The speaker; of frames whose speaker nobody names, the film.
-  """
-  films = find_films(found)
-  names = [one or film for one, film in zip(found.speaker, films, strict=True)]
+
+def name_units(found: Predictions) -> np.ndarray:
+  """The same, and of frames whose speaker nobody names the film's."""
+  pairs = zip(found.speaker, find_films(found), strict=True)
+  return _name(found, [speaker or film for speaker, film in pairs])
+
+
+def _name(found, names):
   if found.corpus is None:
     return np.asarray(names, str)
   pairs = zip(found.corpus, names, strict=True)
   return np.array([f'{corpus}/{name}' for corpus, name in pairs], str)
 
 
-def say_units(found: Predictions) -> str:
-  """What intervals are made by, in words."""
-  films = [bool(film) for film in find_films(found)]
-  if not any(films):
-    return 'speaker'
-  return 'film' if all(films) else 'speaker, or film where none is named'
-
-
 def find_films(found: Predictions) -> list[str]:
-  """The film of each frame whose speaker is not known; else ''."""
+  """The film of each frame whose speaker is not known; else ''.
+
+  Two people of Aff-Wild2 who share a film are `<film>_left` and `<film>_right`.
+  """
   if found.frame is None:
     return [''] * len(found.clip_id)
   rows = zip(found.clip_id, found.speaker, found.frame, strict=True)
   return [
-    clip_id if frame >= 0 and not speaker else ''
+    re.sub('_(left|right)$', '', clip_id) if frame >= 0 and not speaker else ''
     for clip_id, speaker, frame in rows
   ]
 

@@ -32,14 +32,13 @@ MOST_SPEAKERS = 15
 
 def summarize(metrics: Mapping[str, Any]) -> str:
   """The main figures as lines of text."""
-  # Of an earlier version it was always the speaker.
-  lines, unit = [], metrics.get('intervals_by', 'speaker')
+  lines, (unit, intervals) = [], find_intervals(metrics)
   for name in MAIN:
     if metrics.get(name) is None:
       continue
     line = f'{name:8s} {metrics[name]:.4f}'
-    if metrics['intervals'] and name in metrics['intervals']:
-      low, high = metrics['intervals'][name]
+    if name in intervals:
+      low, high = intervals[name]
       line += f'  (95 % by {unit}: {low:.4f} to {high:.4f})'
     lines.append(line)
   for corpus, own in metrics.get('corpora', {}).items():
@@ -62,6 +61,14 @@ def summarize(metrics: Mapping[str, Any]) -> str:
     lines.append(metrics['intervals_note'])
   lines += [f'warning: {warning}' for warning in metrics['warnings']]
   return '\n'.join(lines)
+
+
+def find_intervals(
+  metrics: Mapping[str, Any],
+) -> tuple[str, Mapping[str, Any]]:
+  """What intervals are by, and their ends by metric; empty of too few."""
+  films = metrics.get('intervals_by_film')
+  return ('film', films) if films else ('speaker', metrics['intervals'] or {})
 
 
 def share_looked_at(metrics: Mapping[str, Any]) -> float | None:

@@ -17,6 +17,7 @@ from avemo.data import dimensions, labels, mixture, pipeline, targets
 from avemo.data import parts as parts_lib
 from avemo.evaluate import (
   caveats,
+  checks,
   conditions,
   cost,
   films,
@@ -81,11 +82,8 @@ def evaluate(
   condition.check(restored.options.use)
   if condition.adaptive is not None:
     restored = films.set_adaptive(restored, workdir, condition.adaptive)
-  if restored.towers and not distributed.is_alone():
-    raise errors.AvemoError(
-      f'{workdir}: reads features of frames, which one process keeps; evaluate '
-      'it in one'
-    )
+  if not distributed.is_alone():
+    checks.check_sharing(workdir)
   restored = films.open_towers(restored)
   section = restored.config['data']
   parts = choose_parts(workdir, section, data, protocol, fold)

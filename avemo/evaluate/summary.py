@@ -47,7 +47,11 @@ def keep_own_classes(found: Predictions) -> Predictions:
 
 def score_rows(found: Predictions) -> dict[str, Any]:
   """Metrics of all rows together, with intervals by speaker or film."""
-  speakers, answered = breakdown.name_units(found), found.answered
+  named = np.array([bool(name) for name in found.speaker], bool)
+  speakers = breakdown.name_speakers(found)
+  if not named.any():
+    speakers = breakdown.name_units(found)
+  answered = found.answered
   labelled, metrics, bounds = np.zeros(len(speakers), bool), {}, {}
   if found.classes:
     truth, prediction = find_classes(found)
@@ -73,25 +77,20 @@ def score_rows(found: Predictions) -> dict[str, Any]:
   metrics['num_examples'] = int((labelled & answered).sum())
   metrics['num_unlabelled'] = int((~labelled).sum())
   metrics['num_without_input'] = int((~answered).sum())
-  named = np.array([bool(name) for name in found.speaker], bool)
   count = len(set(speakers[labelled & answered & named]))
   metrics['num_speakers'] = count
   if found.frame is not None:
     metrics['num_frames'] = int(
       (labelled & answered & (found.frame >= 0)).sum()
     )
-  metrics['intervals'] = {
-    name: [interval.low, interval.high] for name, interval in bounds.items()
-  } or None
-  unit = breakdown.say_units(found)
-  if bounds:
-    metrics['intervals_by'] = unit
-  else:
-    films = set(breakdown.find_films(found)) - {''}
-    known = f'{count} speakers are known'
-    known += f', and {len(films)} films of others' if films else ''
+  ends = {name: [one.low, one.high] for name, one in bounds.items()} or None
+  metrics['intervals'] = ends if count else None
+  if ends and not count:
+    metrics['intervals_by_film'] = ends
+  if not metrics['intervals']:
     metrics['intervals_note'] = (
-      f'no intervals: {known}, {intervals.MIN_SPEAKERS} are needed'
+      f'no intervals by speaker: {count} speakers are known, '
+      f'{intervals.MIN_SPEAKERS} are needed'
     )
   return metrics
 

@@ -122,9 +122,10 @@ def list_notes(
   if any(row.get('difference') is not None for row in rows):
     notes.append(
       f'differences are from {about["against"]}, paired over the same '
-      f'speakers, {intervals.NUM_RESAMPLES} resamples; p is two-sided, by '
-      'exchanging the two for speakers (with S of them at least 2 / 2^S), by '
-      'Holm for all of them'
+      'speakers, or over films where nobody is named, '
+      f'{intervals.NUM_RESAMPLES} resamples; p is two-sided, by exchanging the '
+      'two for speakers (with S of them at least 2 / 2^S), by Holm for all of '
+      'them'
     )
   elif about['against'] and len(systems) > 1:
     notes.append(
@@ -197,7 +198,7 @@ def plot_scores(
   if compared:
     text = f'difference in {metric} from {about["against"]}'
     png = plots.plot_intervals(compared, xlabel=text)
-    figures.append(page.Figure(png, f'{text}, 95 % by speaker'))
+    figures.append(page.Figure(png, f'{text}, 95 %'))
   for cost, name in (('training_seconds', 'seconds of training'),
                      ('gmacs', 'GMACs of an example')):  # fmt: skip
     points = {

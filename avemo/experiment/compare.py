@@ -25,6 +25,8 @@ def compare(
 ) -> comparison.Difference | None:
   """The difference of a metric, `first` less `second`, paired by speaker.
 
+  Of frames whose speakers nobody names, by film.
+
   Args:
     first: predictions, of several seeds one after another.
     second: of the other system.

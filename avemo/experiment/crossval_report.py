@@ -17,7 +17,7 @@ WIDTH = max(map(len, NAMES))
 
 def summarize(summary: Mapping[str, Any]) -> str:
   """The main figures as lines of text."""
-  unit = find_unit(summary)
+  unit, _ = report.find_intervals(summary['pooled'])
   lines = [
     f'{"":{WIDTH}s}  mean of folds  sd      pooled  95 % by {unit}',
     *(line for name in NAMES if (line := say_score(summary, name))),
@@ -34,11 +34,6 @@ def summarize(summary: Mapping[str, Any]) -> str:
     lines.append(f'{row["condition"]}: {", ".join(scores)}')
   lines += [f'warning: {warning}' for warning in summary['warnings']]
   return '\n'.join(lines)
-
-
-def find_unit(summary: Mapping[str, Any]) -> str:
-  """What intervals are made by; of an earlier version always the speaker."""
-  return summary['pooled'].get('intervals_by', 'speaker')
 
 
 def say_score(summary: Mapping[str, Any], name: str) -> str:
@@ -58,7 +53,8 @@ def list_score(summary: Mapping[str, Any], name: str) -> list[str]:
   numbers = [mean, summary['sd'].get(name), pooled]
   numbers.append(summary['sd_of_seeds'].get(name))
   cells = ['' if number is None else f'{number:.4f}' for number in numbers]
-  ends = (summary['pooled']['intervals'] or {}).get(name)
+  _, intervals = report.find_intervals(summary['pooled'])
+  ends = intervals.get(name)
   return [*cells, f'{ends[0]:.4f} to {ends[1]:.4f}' if ends else '']
 
 
@@ -92,8 +88,9 @@ def list_scores(summary: Mapping[str, Any], prefix: str = '') -> page.Table:
     for name in NAMES
     if (cells := list_score(summary, prefix + name))
   ]
+  unit, _ = report.find_intervals(summary['pooled'])
   columns = ['mean of folds', 'sd of folds', 'pooled', 'sd of seeds']
-  return page.Table(['', *columns, f'95 % by {find_unit(summary)}'], rows)
+  return page.Table(['', *columns, f'95 % by {unit}'], rows)
 
 
 def show_scores(summary: Mapping[str, Any]) -> page.Section:

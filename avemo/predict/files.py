@@ -9,6 +9,7 @@ import os
 import pathlib
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 
@@ -102,19 +103,20 @@ def make_staging(out: pathlib.Path) -> Iterator[pathlib.Path]:
   """A folder beside the results, gone at the end or with the next call.
 
   A killed process leaves its own; whoever comes next takes away those that
-  nobody holds any more.
+  nobody holds any more. Where files cannot be locked all count as held.
   """
   for left in out.glob('.partial-*'):
-    # A new one may not be held yet.
-    if time.time() - left.stat().st_mtime > SETTLED:
-      with contextlib.suppress(errors.AvemoError), locks.hold(left, 'at it'):
-        shutil.rmtree(left, ignore_errors=True)
-  staging = out / f'.partial-{os.getpid()}'
-  with locks.hold(staging, f'{staging}: held by another process'):
-    try:
-      yield staging
-    finally:
-      shutil.rmtree(staging, ignore_errors=True)
+    with contextlib.suppress(OSError, errors.AvemoError):
+      # A new one may not be held yet.
+      if time.time() - left.stat().st_mtime > SETTLED:
+        with locks.hold(left, 'at it'):
+          shutil.rmtree(left, ignore_errors=True)
+  staging = pathlib.Path(tempfile.mkdtemp(prefix='.partial-', dir=out))
+  with contextlib.ExitStack() as stack:
+    stack.callback(shutil.rmtree, staging, ignore_errors=True)
+    with contextlib.suppress(OSError, errors.AvemoError):
+      stack.enter_context(locks.hold(staging, 'at it'))
+    yield staging
 
 
 @contextlib.contextmanager

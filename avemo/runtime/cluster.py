@@ -88,7 +88,7 @@ def find(
 
 def check_alone(environment: Mapping[str, str], verb: str) -> None:
   """Raises an AvemoError in one of several processes that would do the same."""
-  found = find_if_whole(environment)
+  found = find_of_command(environment)
   if found.count is not None and found.count > 1:
     raise errors.AvemoError(
       f'{verb} is the work of one process, and this is number {found.number} '
@@ -97,15 +97,18 @@ def check_alone(environment: Mapping[str, str], verb: str) -> None:
     )
 
 
-def find_if_whole(environment: Mapping[str, str]) -> Cluster:
-  """As `find`; where only half of what is needed is named, alone.
+def find_of_command(environment: Mapping[str, str]) -> Cluster:
+  """As `find`, for what one process may do too.
 
-  Such as in the script of a job of several tasks, outside of any step.
+  In the script of a Slurm job of several tasks, outside of any step, it is
+  alone, where a training would wait for the others.
   """
-  try:
-    return find(environment)
-  except errors.AvemoError:
+  outside = (
+    'SLURM_NTASKS' in environment and 'SLURM_STEP_NUM_TASKS' not in environment
+  )
+  if outside and not read_given(environment) and INDEX not in environment:
     return ALONE
+  return find(environment)
 
 
 def read_given(environment: Mapping[str, str]) -> dict[str, str]:

@@ -16,7 +16,7 @@ DETERMINISTIC = '--xla_gpu_deterministic_ops=true'
 LONGEST_WAIT = 3600
 
 
-def start(*, deterministic: bool = False) -> None:
+def start(*, deterministic: bool = False, preemptible: bool = True) -> None:
   """Joins the other processes where the environment names any.
 
   Waits until all have come; see `cluster` for what is read.
@@ -24,6 +24,8 @@ def start(*, deterministic: bool = False) -> None:
   Args:
     deterministic: same bits in every run on a GPU as well, more slowly. Heard
       only by a process that has not used a device yet.
+    preemptible: SIGTERM is heard by whoever asks for it, as a training does;
+      else it ends the process.
 
   Raises:
     AvemoError: the environment says half of what is needed, or the others
@@ -48,6 +50,7 @@ def start(*, deterministic: bool = False) -> None:
       # All that it would find has been found.
       'cluster_detection_method': 'deactivate',
     }
+  jax.config.update('jax_enable_preemption_service', preemptible)
   try:
     jax.distributed.initialize(**options)
   except (RuntimeError, ValueError) as error:

@@ -28,6 +28,8 @@ class Process(NamedTuple):
 
   popen: subprocess.Popen
   log: pathlib.Path
+  # Of what earlier processes have said there.
+  offset: int
   copier: threading.Thread | None = None
 
   def hear_out(self) -> None:
@@ -42,10 +44,11 @@ def launch(
   count: int,
   *,
   environment: Mapping[str, str] | None = None,
+  name: str = 'process',
 ) -> int:
   """Runs a command in processes that find one another over loopback.
 
-  What process K says is appended to `workdir/logs/process_K.log`, and what
+  What process K says is appended to `workdir/logs/<name>_K.log`, and what
   process 0 says is shown as well. The machine's GPUs are shared out among
   them. SIGTERM is handed on, so that they save and leave. When this process
   dies they end.
@@ -55,6 +58,7 @@ def launch(
     workdir: of the run.
     count: of processes.
     environment: theirs, beside what is added; this process's when None.
+    name: of the logs.
 
   Returns:
     0, or `preemption.EXIT_STATUS` when they have saved and left.
@@ -85,7 +89,7 @@ def launch(
     ended: queue.SimpleQueue[int] = queue.SimpleQueue()
     for number in range(count):
       own = environment | shares[number] | {'AVEMO_PROCESS_ID': str(number)}
-      log = logs / f'process_{number}.log'
+      log = logs / f'{name}_{number}.log'
       processes.append(start(command, own, log, shown=number == 0))
       wait = lambda n=number: (processes[n].popen.wait(), ended.put(n))
       threading.Thread(target=wait, daemon=True).start()
@@ -101,6 +105,7 @@ def start(
 ) -> Process:
   """Starts a process in a group of its own, whose end takes its workers."""
   with log.open('ab') as file:
+    offset = file.tell()
     popen = subprocess.Popen(
       command,
       env=environment,
@@ -113,8 +118,8 @@ def start(
     copy = lambda: copy_lines(popen.stdout, log)
     copier = threading.Thread(target=copy, daemon=True)
     copier.start()
-    return Process(popen, log, copier)
-  return Process(popen, log)
+    return Process(popen, log, offset, copier)
+  return Process(popen, log, offset)
 
 
 def copy_lines(source, log: pathlib.Path) -> None:
@@ -147,7 +152,7 @@ def watch(
       # Asked to stop before it trained: there is nothing to save.
       return preemption.EXIT_STATUS
     if status not in (0, preemption.EXIT_STATUS):
-      raise errors.AvemoError(explain(number, status, processes[number].log))
+      raise errors.AvemoError(explain(number, status, processes[number]))
     statuses.append(status)
   return max(statuses)
 
@@ -165,20 +170,26 @@ def end_all(processes: Sequence[Process]) -> Iterator[None]:
       process.popen.wait()
 
 
-def explain(number: int, status: int, log: pathlib.Path) -> str:
+def explain(number: int, status: int, process: Process) -> str:
   """In a line, which process failed, and how."""
   how = f'ended with status {status}'
   if status < 0:
     how = f'was killed by {signal.Signals(-status).name}'
-  lines = log.read_text(errors='replace').splitlines()
+  said = process.log.read_bytes()[process.offset :]
+  lines = said.decode(errors='replace').splitlines()
   own = [line for line in lines if line.startswith('avemo: ')]
   last = next((line for line in [*own, *lines][::-1] if line.strip()), '')
   if own:
     last = own[-1].removeprefix('avemo: ')
-  said = f' ({last.strip()})' if last and status > 0 else ''
+  reason = f' ({last.strip()})' if last and status > 0 else ''
+  line = (
+    f'process {number} {how}{reason}; the others were ended; see {process.log}'
+  )
+  if own:  # It has said what to do.
+    return line
   return (
-    f'process {number} {how}{said}; the others were ended; see {log}, and run '
-    'the same command again (a training goes on from its last checkpoint)'
+    f'{line}, and run the same command again (a training goes on from its last '
+    'checkpoint)'
   )
 
 

@@ -91,6 +91,8 @@ def run(args) -> None:
   from avemo.evaluate import checks, conditions
 
   checks.check_workdir(args.workdir)
+  if args.processes:
+    checks.check_sharing(args.workdir)
   values = vars(args)
   condition = conditions.Condition(*(values[name] for name in CONDITION))
 
@@ -98,9 +100,13 @@ def run(args) -> None:
 
   if args.processes:
     command = make_command(values)
-    raise SystemExit(launcher.launch(command, args.workdir, args.processes))
-  if cluster.find_if_whole(os.environ).count != 1:
-    distributed.start()
+    raise SystemExit(
+      launcher.launch(command, args.workdir, args.processes, name='evaluate')
+    )
+  found = cluster.find_of_command(os.environ)
+  if found.count != 1 or launcher.LAUNCHER in os.environ:
+    # There is nothing to save when it is told to stop.
+    distributed.start(preemptible=False)
 
   from avemo.evaluate import run
 
