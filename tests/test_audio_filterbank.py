@@ -85,28 +85,32 @@ def test_bands_beside_a_loud_tone_are_those_of_double_precision(seed):
 
 
 WAYS = {
-  'transform': exact.transform_doubles,
-  'product': lambda frames, transform: exact.multiply_doubles(
-    frames, transform.make_matrix
-  ),
-  'slices': lambda frames, transform: exact.multiply_slices(
-    frames, transform.make_matrix
-  ),
+  'transform': (exact.power_of_doubles, 1),
+  'product': (exact.power_of_doubles, 8),
+  'slices': (exact.power_of_slices, 8),
 }
 
 
 @pytest.mark.parametrize('front_end', [filterbank, vggish])
 @pytest.mark.parametrize('way', WAYS)
-def test_spectra_have_the_digits_of_double_precision(way, front_end):
+def test_powers_have_the_digits_of_double_precision(
+  way, front_end, monkeypatch
+):
+  compute, devices = WAYS[way]
+  monkeypatch.setattr(jax, 'device_count', lambda: devices)
   time = np.arange(400) / 16_000
   loud = np.sin(2 * np.pi * 3_333 * time) + 1e-6 * draw('quiet', (3, 400))
-  frames = (loud / 2).astype(np.float32)
-  transform = front_end.TRANSFORM
-  compute = functools.partial(WAYS[way], transform=transform)
-  products, wanted = jax.jit(compute)(frames), frames @ transform.make_matrix()
-  assert products.dtype == jnp.float32
-  bound = 2.0**-33 * np.abs(wanted).max()
-  np.testing.assert_allclose(products, wanted, rtol=2.0**-23, atol=bound)
+  for scale in (0.5, 2.0**-40):
+    frames = (scale * loud).astype(np.float32)
+    transform = front_end.TRANSFORM
+    power = jax.jit(functools.partial(compute, transform=transform))(frames)
+    wanted = frames.astype(np.float64) @ transform.make_matrix()
+    wanted = (wanted.reshape(3, 2, -1) ** 2).sum(1)
+    assert power.dtype == jnp.float32
+    # Of the quietest bins too, whose parts come within 2^-33 of the loudest.
+    bound = 2.0**-31 * np.sqrt(wanted * wanted.max())
+    error = np.abs(power - wanted)
+    assert (error <= 2.0**-22 * wanted + bound).all()
 
 
 def test_devices_keep_their_own_frames():

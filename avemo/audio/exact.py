@@ -44,12 +44,15 @@ class Transform(NamedTuple):
 def cut_frames(waveform: jax.Array, *, size: int, hop: int) -> jax.Array:
   """Whole frames `[..., F, size]` of samples `[..., S]`, S at least `size`."""
   num_frames = 1 + (waveform.shape[-1] - size) // hop
-  return jax.vmap(
+  frames = jax.vmap(
     lambda start: jax.lax.dynamic_slice_in_dim(waveform, start, size, -1),
     out_axes=-2,
   )(np.arange(num_frames) * hop)
+  # Else XLA cuts them anew for each of their uses.
+  return jax.lax.optimization_barrier(frames)
 
 
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def compute_power(frames: jax.Array, transform: Transform) -> jax.Array:
   """Squared magnitudes of the spectra of frames.
 
@@ -60,52 +63,54 @@ def compute_power(frames: jax.Array, transform: Transform) -> jax.Array:
   Returns:
     float32 `[..., K]`.
   """
-  # A power of two, which costs no digit, brings each frame near 1.
-  peak = jnp.max(jnp.abs(frames), axis=-1, keepdims=True)
-  exponent = jax.lax.stop_gradient(jnp.frexp(peak)[1])
-  bins = find_spectra(jnp.ldexp(frames, -exponent), transform)
-  real, imaginary = jnp.split(bins, 2, axis=-1)
-  return jnp.ldexp(real**2 + imaginary**2, 2 * exponent)
+  return jax.lax.platform_dependent(
+    frames,
+    cpu=functools.partial(power_of_doubles, transform=transform),
+    default=functools.partial(power_of_slices, transform=transform),
+  )
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
-def find_spectra(frames: jax.Array, transform: Transform) -> jax.Array:
-  """Real, then imaginary parts, of frames in [-1, 1], float32 `[..., N]`."""
-  doubles = functools.partial(transform_doubles, transform=transform)
-  make_matrix = transform.make_matrix
-  if jax.device_count() > 1:
-    # XLA splits a product over devices, and gathers all for an FFT.
-    doubles = functools.partial(multiply_doubles, make_matrix=make_matrix)
-  slices = functools.partial(multiply_slices, make_matrix=make_matrix)
-  return jax.lax.platform_dependent(frames, cpu=doubles, default=slices)
+@compute_power.defjvp
+def _differentiate(transform, primals, tangents):
+  # Slices have no derivative, but their sum is linear.
+  matrix = transform.make_matrix().astype(np.float32)
+  bins, change = (
+    jnp.matmul(x, matrix, precision='highest') for x in (*primals, *tangents)
+  )
+  real, imaginary = jnp.split(2 * bins * change, 2, axis=-1)
+  return compute_power(*primals, transform), real + imaginary
 
 
-def multiply_doubles(
-  frames: jax.Array, make_matrix: Callable[[], np.ndarray]
-) -> jax.Array:
-  """The same on several CPU devices, by a product in double precision."""
-  with jax.enable_x64(True):
-    product = jax.lax.dot_general(
-      jax.lax.convert_element_type(frames, np.float64),
-      jnp.asarray(make_matrix()),
-      (((frames.ndim - 1,), (0,)), ((), ())),
-    )
-    return jax.lax.convert_element_type(product, np.float32)
-
-
-def transform_doubles(frames: jax.Array, transform: Transform) -> jax.Array:
-  """The same on one CPU device, by a fast Fourier transform."""
+def power_of_doubles(frames: jax.Array, transform: Transform) -> jax.Array:
+  """The same on a CPU, in double precision."""
   with jax.enable_x64(True):
     frames = jax.lax.convert_element_type(frames, np.float64)
-    bins = jnp.fft.rfft(transform.weigh(frames), transform.n_fft)[..., 1:-1]
-    parts = jnp.concatenate([bins.real, bins.imag], axis=-1)
-    return jax.lax.convert_element_type(parts, np.float32)
+    if jax.device_count() > 1:
+      # XLA splits a product over devices, and gathers all for an FFT.
+      dimensions = (((frames.ndim - 1,), (0,)), ((), ()))
+      matrix = jnp.asarray(transform.make_matrix())
+      bins = jax.lax.dot_general(frames, matrix, dimensions)
+      real, imaginary = jnp.split(bins, 2, axis=-1)
+    else:
+      bins = jnp.fft.rfft(transform.weigh(frames), transform.n_fft)[..., 1:-1]
+      real, imaginary = bins.real, bins.imag
+    return jax.lax.convert_element_type(real**2 + imaginary**2, np.float32)
+
+
+def power_of_slices(frames: jax.Array, transform: Transform) -> jax.Array:
+  """The same where products have the digits of bfloat16 alone."""
+  # A power of two, which costs no digit, brings each frame near 1.
+  peak = jnp.max(jnp.abs(frames), axis=-1, keepdims=True)
+  exponent = jnp.frexp(peak)[1]
+  bins = multiply_slices(jnp.ldexp(frames, -exponent), transform.make_matrix)
+  real, imaginary = jnp.split(bins, 2, axis=-1)
+  return jnp.ldexp(real**2 + imaginary**2, 2 * exponent)
 
 
 def multiply_slices(
   frames: jax.Array, make_matrix: Callable[[], np.ndarray]
 ) -> jax.Array:
-  """The same where products have the digits of bfloat16 alone."""
+  """Products of frames in [-1, 1] and a matrix, by their slices."""
   samples = cut_slices(frames)
   factors = cut_slices(make_matrix() / 2)
   products = 0.0
@@ -116,14 +121,6 @@ def multiply_slices(
         samples[i], factors[order - i], precision='highest'
       )
   return 2 * products
-
-
-@find_spectra.defjvp
-def _differentiate(transform, primals, tangents):
-  # Slices have no derivative, but their sum is linear.
-  matrix = transform.make_matrix().astype(np.float32)
-  change = jnp.matmul(tangents[0], matrix, precision='highest')
-  return find_spectra(*primals, transform), change
 
 
 def cut_slices(x: jax.Array | np.ndarray) -> list[jax.Array | np.ndarray]:
