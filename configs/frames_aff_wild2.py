@@ -12,9 +12,10 @@ window that films of the training set, held out, have chosen.
     --config.features.towers.wav2vec2.path=weights/wav2vec2
   avemo evaluate --workdir=runs/expr
 
-A tower without a path is left out. `size=tiny` is for simulated films, with
-towers of `frames_towers.py`; half a minute on two CPU cores once features are
-cached.
+Features are kept in ~/avemo_features (`--config.features.cache=DIR` elsewhere),
+which may be deleted at any time. A tower without a path is left out. Size tiny
+is for simulated films, with towers of `frames_towers.py`; half a minute on two
+idle CPU cores once features are cached.
 Smoothing helps where labels last, and must not where they are drawn anew for
 every frame (`--redraw`):
 

@@ -63,6 +63,7 @@ class Film:
     path: the file.
     fps: frames a second.
     times: float64 [n], seconds of each picture.
+    seconds_told: how long the file says that it is.
   """
 
   def __init__(
@@ -100,7 +101,8 @@ class Film:
     images = self._watch(times, longest, side)
     self._tracks = tracking.track_faces(images, detector)
     self.times = np.array(times)
-    self.fps = decode.probe(path).fps
+    info = decode.probe(path)
+    self.fps, self.seconds_told = info.fps, info.duration
     if is_cut_short(times[-1], heard):
       raise errors.MediaError(
         path, f'its pictures last {times[-1]:.2f} s, the sound {heard:.2f} s'

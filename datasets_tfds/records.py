@@ -109,9 +109,22 @@ def make_records(
       f'used in part: {picture.num_damaged} of its pictures cannot be read'
     )
     unusable.append(clips.Quarantined(picture.path, reason))
+  if stored and isinstance(picture, pictures.Film):
+    unusable += _find_missing_end(picture)
   if own is not None and picture is not None:
     unusable += parts.find_mismatches(own, len(picture.times))
   return Outcome(stored, unusable)
+
+
+def _find_missing_end(film: pictures.Film) -> list[clips.Quarantined]:
+  shown = float(film.times[-1]) + 1 / max(film.fps, 1.0)
+  if not pictures.is_cut_short(shown, film.seconds_told):
+    return []
+  reason = (
+    f'used in part: says that it lasts {film.seconds_told:.1f} s, and '
+    f'{shown:.1f} s could be decoded'
+  )
+  return [clips.Quarantined(film.path, reason)]
 
 
 class _Notes:

@@ -157,6 +157,23 @@ def test_the_film_stands_in_for_sound_that_is_cut_short(tmp_path):
   assert [file.path for file in unusable] == [str(tone)]
 
 
+def test_a_film_whose_end_is_lost_is_used_and_told(tmp_path):
+  speech = np.full(64_000, 0.3, np.float32)
+  film = write_film(tmp_path / 'a.mkv', 4.0, speech)
+  whole, unusable = records.make_records(
+    make_clip(videos=[film], audios=[film]), FILM
+  )
+  assert not unusable
+  film.write_bytes(film.read_bytes()[: film.stat().st_size // 4])
+  made, unusable = records.make_records(
+    make_clip(videos=[film], audios=[film]), FILM
+  )
+  assert 0 < len(made[0]['frames']) < len(whole[0]['frames']) / 2
+  (file,) = unusable
+  assert file.path == str(film)
+  assert 'used in part: says that it lasts 4.0 s' in file.reason
+
+
 def test_what_nobody_foresaw_costs_one_file(tmp_path):
   def make_detector(face_model):
     raise ZeroDivisionError('no face\nat all')

@@ -34,6 +34,19 @@ def list_of_folds(
   return warnings
 
 
+def warn_of_absent(metrics: Mapping[str, Any]) -> list[str]:
+  """Of classes that no example has, whose absence flatters a mean."""
+  support = metrics.get('support') or {}
+  absent = [name for name, count in support.items() if not count]
+  if not absent:
+    return []
+  return [
+    f'{len(absent)} of {len(support)} classes do not occur '
+    f'({", ".join(absent)}): uar and f1_macro are of the others; `avemo abaw '
+    'score` counts all'
+  ]
+
+
 def list_overlaps(
   workdir: pathlib.Path,
   config: Mapping[str, Any],

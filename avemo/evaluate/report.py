@@ -54,7 +54,7 @@ def summarize(metrics: Mapping[str, Any]) -> str:
   counts = [f'{clips} {metrics["split"]} clips'] if clips or not frames else []
   counts += [f'{frames} {metrics["split"]} frames'] if frames else []
   lines.append(
-    f'{" and ".join(counts)} of {metrics["num_speakers"]} known speakers; '
+    f'{" and ".join(counts)} of {metrics["num_speakers"]} named speakers; '
     f'step {metrics["checkpoint"]}, chosen by {metrics["chosen_by"]}'
   )
   if metrics['intervals'] is None:

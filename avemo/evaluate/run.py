@@ -136,6 +136,7 @@ def evaluate(
   }
   if condition.name:
     metrics['condition'] = condition.describe()
+  metrics['warnings'] += caveats.warn_of_absent(metrics)
   metrics['warnings'] += caveats.list_of_folds(section, parts, dataset, split)
   overlap, unknown = caveats.list_overlaps(
     workdir, restored.config, parts, dataset, records

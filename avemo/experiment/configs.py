@@ -12,6 +12,11 @@ from ml_collections import config_flags
 import avemo
 from avemo import errors
 
+ARGUMENTS = (
+  '(what the file itself takes follows a colon: FILE:name=value; FILE:help '
+  'lists it)'
+)
+
 
 def load(arguments: Sequence[str]) -> ml_collections.ConfigDict:
   """The config that `--config=FILE[:arg] --config.a.b=v …` describe.
@@ -58,8 +63,7 @@ def explain(error: Exception) -> str:
   near = re.search(r'Did you mean "(\w+)" instead of "(\w+)"', text)
   if near:
     return (
-      f'no key {near[2]!r} in the config; did you mean {near[1]!r}? (what the '
-      'file itself takes follows a colon: FILE:name=value; FILE:help lists it)'
+      f'no key {near[2]!r} in the config; did you mean {near[1]!r}? {ARGUMENTS}'
     )
   number = re.search(
     r'(?:flag (\S+?)=.*: )?(?:could not convert string to (float)|'
@@ -71,7 +75,8 @@ def explain(error: Exception) -> str:
     place = f'{number[1]}: ' if number[1] else ''
     return f'{place}{number[3]} is no {kind}'
   if isinstance(error, (KeyError, AttributeError)):
-    return f'no key {text.strip(chr(34) + chr(39))} in the config'
+    name = text.strip(chr(34) + chr(39))
+    return f'no key {name} in the config {ARGUMENTS}'
   return ' '.join(text.split())
 
 

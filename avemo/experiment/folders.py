@@ -52,8 +52,8 @@ def claim(
     lines += settings.find_differences(old.get('config', {}), note['config'])
     if lines:
       raise errors.AvemoError(
-        f'{folder} holds another {what}: {"; ".join(lines)}; use another '
-        'workdir, or that config'
+        f'{folder} holds another {what}; use another workdir, or that config: '
+        f'{settings.list_briefly(lines)}'
       )
   elif any(entry.name != '.lock' for entry in folder.iterdir()):
     raise errors.AvemoError(

@@ -20,6 +20,7 @@ from avemo.train import settings
 
 NOTE_FILE = 'sweep.json'
 FAILED_FILE = 'failed.json'
+LOG_FILE = 'log.txt'
 # Of a trial's folder, beside the lock of its training.
 LOCK_FILE = '.trial.lock'
 # Names the process that a trial's process ends with.
@@ -44,10 +45,11 @@ def open_sweep(
   for trial in trials:
     before = old.get('trials', {}).get(trial.name)
     lines = before and settings.find_differences(before['config'], trial.config)
-    if lines:
+    # One that never came to save anything may begin anew.
+    if lines and (workdir / trial.name / 'checkpoints').is_dir():
       raise errors.AvemoError(
-        f'{workdir} holds another sweep: of {trial.name}, {"; ".join(lines)}; '
-        'use another workdir, or that config'
+        f'{workdir} holds another sweep; use another workdir, or that config: '
+        f'of {trial.name}, {settings.list_briefly(lines)}'
       )
   known = {
     trial.name: {'overrides': trial.overrides, 'config': trial.config}
@@ -123,6 +125,8 @@ def run_all(
           environment = share_devices(slot, parallel)
           process = start(workdir / trial.name, command, environment, held)
           running[slot] = trial, process
+          log = workdir / trial.name / LOG_FILE
+          print(f'{trial.name} begins, see {log}', flush=True)
       time.sleep(PAUSE)
       if stop.is_set():
         waiting = []
@@ -174,7 +178,7 @@ def start(
   """Starts a trial whose output goes to `log.txt` of its folder."""
   folder.mkdir(parents=True, exist_ok=True)
   (folder / FAILED_FILE).unlink(missing_ok=True)
-  with open(folder / 'log.txt', 'a', encoding='utf-8') as log:
+  with open(folder / LOG_FILE, 'a', encoding='utf-8') as log:
     return subprocess.Popen(
       command,
       stdin=subprocess.DEVNULL,
@@ -208,7 +212,7 @@ def note_failure(folder: pathlib.Path, status: int) -> str:
   """
   if (folder / FAILED_FILE).is_file():
     return folders.read(folder / FAILED_FILE)['error']
-  lines = (folder / 'log.txt').read_text(errors='replace').splitlines()
+  lines = (folder / LOG_FILE).read_text(errors='replace').splitlines()
   told = [line for line in lines[-20:] if line.startswith('avemo: ')]
   error = f'the process ended with status {status}'
   if status < 0:

@@ -22,6 +22,8 @@ def check_config(config: Mapping[str, Any], workdir: str | os.PathLike) -> None:
   """
   if pathlib.Path(workdir).exists() and not pathlib.Path(workdir).is_dir():
     raise errors.AvemoError(f'{workdir}: not a folder; choose another workdir')
+  if 'steps' in config and 'optim' in config:
+    settings.check_warmup(config['steps'], config['optim'].get('warmup', 0))
   check_heads((config.get('model') or {}).get('heads') or ())
   for part in parts.read(config.get('data') or {}):
     protocols.get(part.protocol)

@@ -347,8 +347,8 @@ def check_same_training(workdir: pathlib.Path, config: dict[str, Any]) -> None:
   differences = settings.find_differences(old, config)
   if differences:
     raise errors.AvemoError(
-      f'{workdir} holds a run of another config: {"; ".join(differences)}; '
-      'use another workdir, or that config'
+      f'{workdir} holds a run of another config; use another workdir, or that '
+      f'config: {settings.list_briefly(differences)}'
     )
 
 

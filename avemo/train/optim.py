@@ -11,6 +11,7 @@ import optax
 
 from avemo import errors
 from avemo.runtime import mesh as mesh_lib
+from avemo.train import settings
 
 Schedule = Callable[[jax.Array], jax.Array]
 
@@ -51,11 +52,7 @@ def make_schedule(
     raise errors.AvemoError(
       f'optim.schedule={schedule!r}: use one of {", ".join(SCHEDULES)}'
     )
-  if not 0 <= warmup <= steps:
-    raise errors.AvemoError(
-      f'optim.warmup={warmup}: must lie between 0 and steps={steps}; '
-      f'add --config.optim.warmup={steps // 10}'
-    )
+  settings.check_warmup(steps, warmup)
 
   def compute(count):
     count = jnp.asarray(count, jnp.float32)

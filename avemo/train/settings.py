@@ -109,6 +109,22 @@ FREE = (
 )
 
 
+def list_briefly(lines: Sequence[str], most: int = 5) -> str:
+  """The first lines, and how many more there are."""
+  shown = '; '.join(lines[:most])
+  left = len(lines) - most
+  return f'{shown}; and {left} more' if left > 0 else shown
+
+
+def check_warmup(steps: int, warmup: int) -> None:
+  """Raises an AvemoError for a warm-up that outlasts the run."""
+  if not 0 <= warmup <= steps:
+    raise errors.AvemoError(
+      f'optim.warmup={warmup}: must lie between 0 and steps={steps}; '
+      f'add --config.optim.warmup={steps // 10}'
+    )
+
+
 def find_differences(
   old: Mapping[str, Any], new: Mapping[str, Any]
 ) -> list[str]:

@@ -14,7 +14,12 @@ DESCRIPTION = (
   'What is whole already is left as it is; a trial that fails stops no other. '
   '`avemo collect DIR` makes the table.'
 )
-EPILOG = 'What is set for all trials: --config.data_dir=DATA'
+EPILOG = (
+  'What is set for all trials: --config.data_dir=DATA. get_sweep() returns a '
+  'list of dicts, one a trial: what follows the colon of the config under '
+  "'arg', fields by their dotted names beside it, such as "
+  "{'arg': {'strategy': 'fslf'}, 'optim.lr': 1e-3, 'seed': 0}."
+)
 TAKES_CONFIG = True
 
 
