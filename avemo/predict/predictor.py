@@ -254,7 +254,10 @@ class Predictor:
         settings=self._settings.describe() | {'window': round(plan.seconds, 3)},
       )
       made = self._write(path, stem, reading, film, progress(2))
-    said = words.count(len(estimates), 'estimate')
+    known = sum(one.is_known for one in estimates)
+    said = words.count(known, 'estimate')
+    if known < len(estimates):
+      said += f' ({len(estimates) - known} more had nothing to go by)'
     return (
       f'{files_lib.show_path(path)}: {said}, '
       f'{words.count(len(film.people), "face")} -> '
