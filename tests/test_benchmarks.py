@@ -91,7 +91,8 @@ def test_what_children_use_is_counted():
   )
   try:
     deadline = time.monotonic() + 120
-    while processes.measure_processor(process.pid) < 0.4:
+    # Less than was used: the system counts whole ticks of 10 ms, rounded down.
+    while processes.measure_processor(process.pid) < 0.3:
       assert time.monotonic() < deadline
       time.sleep(0.05)
     assert len(processes.find_family(process.pid)) == 2
