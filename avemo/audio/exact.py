@@ -52,36 +52,39 @@ def cut_frames(waveform: jax.Array, *, size: int, hop: int) -> jax.Array:
   return jax.lax.optimization_barrier(frames)
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def compute_power(frames: jax.Array, transform: Transform) -> jax.Array:
   """Squared magnitudes of the spectra of frames.
 
   Args:
-    frames: float32 `[..., N]`, of any scale.
+    frames: float32 `[..., N]`.
     transform: of N samples.
 
   Returns:
     float32 `[..., K]`.
   """
+  real, imaginary = jnp.split(find_spectra(frames, transform), 2, axis=-1)
+  return real**2 + imaginary**2
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def find_spectra(frames: jax.Array, transform: Transform) -> jax.Array:
+  """Real, then imaginary parts, float32 `[..., 2 * K]`, of frames."""
   return jax.lax.platform_dependent(
     frames,
-    cpu=functools.partial(power_of_doubles, transform=transform),
-    default=functools.partial(power_of_slices, transform=transform),
+    cpu=functools.partial(spectra_of_doubles, transform=transform),
+    default=functools.partial(spectra_of_slices, transform=transform),
   )
 
 
-@compute_power.defjvp
+@find_spectra.defjvp
 def _differentiate(transform, primals, tangents):
   # Slices have no derivative, but their sum is linear.
   matrix = transform.make_matrix().astype(np.float32)
-  bins, change = (
-    jnp.matmul(x, matrix, precision='highest') for x in (*primals, *tangents)
-  )
-  real, imaginary = jnp.split(2 * bins * change, 2, axis=-1)
-  return compute_power(*primals, transform), real + imaginary
+  change = jnp.matmul(tangents[0], matrix, precision='highest')
+  return find_spectra(*primals, transform), change
 
 
-def power_of_doubles(frames: jax.Array, transform: Transform) -> jax.Array:
+def spectra_of_doubles(frames: jax.Array, transform: Transform) -> jax.Array:
   """The same on a CPU, in double precision."""
   with jax.enable_x64(True):
     frames = jax.lax.convert_element_type(frames, np.float64)
@@ -89,22 +92,20 @@ def power_of_doubles(frames: jax.Array, transform: Transform) -> jax.Array:
       # XLA splits a product over devices, and gathers all for an FFT.
       dimensions = (((frames.ndim - 1,), (0,)), ((), ()))
       matrix = jnp.asarray(transform.make_matrix())
-      bins = jax.lax.dot_general(frames, matrix, dimensions)
-      real, imaginary = jnp.split(bins, 2, axis=-1)
+      parts = jax.lax.dot_general(frames, matrix, dimensions)
     else:
       bins = jnp.fft.rfft(transform.weigh(frames), transform.n_fft)[..., 1:-1]
-      real, imaginary = bins.real, bins.imag
-    return jax.lax.convert_element_type(real**2 + imaginary**2, np.float32)
+      parts = jnp.concatenate([bins.real, bins.imag], axis=-1)
+    return jax.lax.convert_element_type(parts, np.float32)
 
 
-def power_of_slices(frames: jax.Array, transform: Transform) -> jax.Array:
+def spectra_of_slices(frames: jax.Array, transform: Transform) -> jax.Array:
   """The same where products have the digits of bfloat16 alone."""
   # A power of two, which costs no digit, brings each frame near 1.
   peak = jnp.max(jnp.abs(frames), axis=-1, keepdims=True)
   exponent = jnp.frexp(peak)[1]
-  bins = multiply_slices(jnp.ldexp(frames, -exponent), transform.make_matrix)
-  real, imaginary = jnp.split(bins, 2, axis=-1)
-  return jnp.ldexp(real**2 + imaginary**2, 2 * exponent)
+  scaled = jnp.ldexp(frames, -exponent)
+  return jnp.ldexp(multiply_slices(scaled, transform.make_matrix), exponent)
 
 
 def multiply_slices(

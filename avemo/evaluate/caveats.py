@@ -42,8 +42,7 @@ def warn_of_absent(metrics: Mapping[str, Any]) -> list[str]:
     return []
   return [
     f'{len(absent)} of {len(support)} classes do not occur '
-    f'({", ".join(absent)}): uar and f1_macro are of the others; `avemo abaw '
-    'score` counts all'
+    f'({", ".join(absent)}): uar and f1_macro are means over the others'
   ]
 
 
