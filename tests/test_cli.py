@@ -14,6 +14,7 @@ from avemo.corpora import crema_d
 
 ROOT = pathlib.Path(__file__).parent.parent
 CONFIG = str(ROOT / 'configs/tiny_crema_d.py')
+GRID = str(ROOT / 'configs/sequences.py')
 
 
 def run(capsys, *command: str) -> tuple[int, str, str]:
@@ -83,6 +84,14 @@ def run(capsys, *command: str) -> tuple[int, str, str]:
         '--config.init.video={tmp}/run',
       ],
       ['init.video', 'no tower for video; it has audio'],
+    ),
+    # Of grids as well, before their first trial.
+    *(
+      (
+        [verb, f'--config={path}', '--workdir={tmp}/w', '--config.steps=20'],
+        ['optim.warmup=30', 'add --config.optim.warmup=2'],
+      )
+      for verb, path in (('train', CONFIG), ('sweep', f'{GRID}:size=tiny'))
     ),
     (['evaluate', '--workdir=x', '--snr=loud'], ["'loud' is no number"]),
     (['evaluate', '--workdir=x', '--views=a'], ["'a' is no whole number"]),

@@ -7,7 +7,7 @@ import sklearn.metrics
 from hypothesis import strategies
 
 from avemo.data import labels
-from avemo.evaluate import breakdown, report, summary, table
+from avemo.evaluate import breakdown, caveats, report, summary, table
 from avemo.metrics import action_units, intervals, regression
 
 CLASSES = ('anger', 'fear', 'sadness')
@@ -115,6 +115,14 @@ def test_scores_are_those_of_independent_computations(seed):
   expected = [regression.ccc(truth[:, k], given[:, k]) for k in (0, 1)]
   assert metrics['ccc_mean'] == pytest.approx(np.mean(expected))
   assert metrics['intervals'] is None and '8 are' in metrics['intervals_note']
+
+
+def test_classes_that_do_not_occur_are_told():
+  found = make()
+  assert caveats.warn_of_absent(summary.score(found)) == []
+  found.label[:] = ['fear' if name else '' for name in found.label]
+  (warning,) = caveats.warn_of_absent(summary.score(found))
+  assert warning.startswith('2 of 3 classes do not occur (anger, sadness)')
 
 
 def test_intervals_hold_the_value_and_shrink_with_speakers():

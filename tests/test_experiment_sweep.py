@@ -89,6 +89,19 @@ def test_whole_trials_are_left_and_other_sweeps_refused(workdir, capsys):
   config.write_text(text)
 
 
+def test_a_trial_that_never_saved_may_begin_anew(tmp_path):
+  def claim(lr):
+    one = grid.Trial('seed=0', {'seed': 0}, {'optim': {'lr': lr}})
+    sweep.open_sweep(tmp_path, ['--config=grid.py'], [one])
+
+  claim(0.1)
+  claim(0.2)
+  (tmp_path / 'seed=0/checkpoints').mkdir(parents=True)
+  claim(0.2)
+  with pytest.raises(errors.AvemoError, match='optim.lr was 0.2, is 0.1'):
+    claim(0.1)
+
+
 def test_a_trial_that_another_process_runs_is_left_to_it(tmp_path, monkeypatch):
   monkeypatch.setattr(sweep, 'PATIENCE', 0.1)
   config = {'data': {}}

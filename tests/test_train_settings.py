@@ -59,3 +59,8 @@ def test_what_changes_nothing_learned_may_differ(change):
 )
 def test_what_changes_the_training_is_named(change, line):
   assert line in settings.find_differences(OLD, OLD | change)
+
+
+def test_many_differences_are_told_briefly():
+  assert settings.list_briefly(['a', 'b']) == 'a; b'
+  assert settings.list_briefly(list('abcdefg')) == 'a; b; c; d; e; and 2 more'
