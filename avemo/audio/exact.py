@@ -23,6 +23,9 @@ SLICE_BITS = 8
 # Products of slices i and j, from 0, count where i + j is less than this.
 NUM_SLICES = 4
 
+# Real and imaginary, `[..., K]` each.
+Parts = tuple[jax.Array, jax.Array]
+
 
 class Transform(NamedTuple):
   """From a frame of N samples to its spectrum: linear, in two forms.
@@ -62,13 +65,13 @@ def compute_power(frames: jax.Array, transform: Transform) -> jax.Array:
   Returns:
     float32 `[..., K]`.
   """
-  real, imaginary = jnp.split(find_spectra(frames, transform), 2, axis=-1)
+  real, imaginary = find_spectra(frames, transform)
   return real**2 + imaginary**2
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
-def find_spectra(frames: jax.Array, transform: Transform) -> jax.Array:
-  """Real, then imaginary parts, float32 `[..., 2 * K]`, of frames."""
+def find_spectra(frames: jax.Array, transform: Transform) -> Parts:
+  """Real and imaginary parts, each float32 `[..., K]`, of frames."""
   return jax.lax.platform_dependent(
     frames,
     cpu=functools.partial(spectra_of_doubles, transform=transform),
@@ -81,10 +84,10 @@ def _differentiate(transform, primals, tangents):
   # Slices have no derivative, but their sum is linear.
   matrix = transform.make_matrix().astype(np.float32)
   change = jnp.matmul(tangents[0], matrix, precision='highest')
-  return find_spectra(*primals, transform), change
+  return find_spectra(*primals, transform), halve(change)
 
 
-def spectra_of_doubles(frames: jax.Array, transform: Transform) -> jax.Array:
+def spectra_of_doubles(frames: jax.Array, transform: Transform) -> Parts:
   """The same on a CPU, in double precision."""
   with jax.enable_x64(True):
     frames = jax.lax.convert_element_type(frames, np.float64)
@@ -92,20 +95,32 @@ def spectra_of_doubles(frames: jax.Array, transform: Transform) -> jax.Array:
       # XLA splits a product over devices, and gathers all for an FFT.
       dimensions = (((frames.ndim - 1,), (0,)), ((), ()))
       matrix = jnp.asarray(transform.make_matrix())
-      parts = jax.lax.dot_general(frames, matrix, dimensions)
+      parts = halve(jax.lax.dot_general(frames, matrix, dimensions))
     else:
+      # Apart, for XLA squares them as it rounds them, and stores neither.
       bins = jnp.fft.rfft(transform.weigh(frames), transform.n_fft)[..., 1:-1]
-      parts = jnp.concatenate([bins.real, bins.imag], axis=-1)
-    return jax.lax.convert_element_type(parts, np.float32)
+      parts = bins.real, bins.imag
+    real, imaginary = parts
+    return (
+      jax.lax.convert_element_type(real, np.float32),
+      jax.lax.convert_element_type(imaginary, np.float32),
+    )
 
 
-def spectra_of_slices(frames: jax.Array, transform: Transform) -> jax.Array:
+def spectra_of_slices(frames: jax.Array, transform: Transform) -> Parts:
   """The same where products have the digits of bfloat16 alone."""
   # A power of two, which costs no digit, brings each frame near 1.
   peak = jnp.max(jnp.abs(frames), axis=-1, keepdims=True)
   exponent = jnp.frexp(peak)[1]
   scaled = jnp.ldexp(frames, -exponent)
-  return jnp.ldexp(multiply_slices(scaled, transform.make_matrix), exponent)
+  products = multiply_slices(scaled, transform.make_matrix)
+  return halve(jnp.ldexp(products, exponent))
+
+
+def halve(spectra: jax.Array) -> Parts:
+  """Columns `[..., 2 * K]` as a matrix of `Transform` orders them, in two."""
+  real, imaginary = jnp.split(spectra, 2, axis=-1)
+  return real, imaginary
 
 
 def multiply_slices(
