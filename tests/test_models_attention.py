@@ -126,15 +126,43 @@ def test_no_buffer_holds_all_logits():
   assert max(find_sizes(by_blocks)) <= 50 * 301
 
 
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+  """Sets what the system says of a core's cache."""
+
+  def write(text):
+    attention.find_block_bytes.cache_clear()
+    if text is not None:
+      (tmp_path / 'size').write_text(text)
+    monkeypatch.setattr(attention, 'CACHE', tmp_path / 'size')
+
+  yield write
+  attention.find_block_bytes.cache_clear()
+
+
 @pytest.mark.parametrize(
-  ('batch', 'num_queries', 'num_keys', 'expected'),
-  [(1, 1568, 1568, 392), (1, 1214, 1214, 405), (8, 1, 10**7, 1)],
+  ('kibibytes', 'batch', 'size', 'others', 'expected'),
+  [
+    (1024, 1, 1568, 1568, 392),
+    (2048, 1, 1568, 1568, 784),
+    (1024, 1, 1214, 1214, 405),
+    (1024, 8, 1, 10**7, 1),
+  ],
 )
-def test_blocks_fit_and_fill_up(batch, num_queries, num_keys, expected):
-  size = attention.choose_block_size(batch, num_queries, num_keys)
-  assert size == expected
-  fits = 4 * batch * size * num_keys <= attention.BLOCK_BYTES
-  assert fits or size == 1
+def test_blocks_fit_and_fill_up(
+  kibibytes, batch, size, others, expected, cache
+):
+  cache(f'{kibibytes}K\n')
+  found = attention.choose_block_size(batch, size, others)
+  assert found == expected
+  fits = 4 * batch * found * others <= attention.find_block_bytes()
+  assert fits or found == 1
+
+
+@pytest.mark.parametrize('text', [None, '', '2M\n'])
+def test_blocks_are_of_a_usual_size_where_no_cache_is_told(text, cache):
+  cache(text)
+  assert attention.find_block_bytes() == 5 * 2**19
 
 
 def test_large_logits_are_not_written_out_on_a_cpu():

@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.special
 
 from avemo import errors
 from avemo.models import layers, positions
@@ -224,6 +225,51 @@ def test_layer_norm_survives_a_large_mean():
   expected /= np.sqrt(rounded.var(-1, keepdims=True) + 1e-6)
   found = norm.apply(variables, jnp.asarray(x, jnp.float32))
   np.testing.assert_allclose(found, expected, atol=2e-3)
+
+
+def test_gelu_is_exact():
+  x = np.linspace(-9, 9, 4001, dtype=np.float32)
+  exact = x * (1 + scipy.special.erf(x.astype(np.float64) / 2**0.5)) / 2
+  found = jax.jit(layers.gelu)(x)
+  np.testing.assert_allclose(found, exact, rtol=3e-7, atol=6e-7)
+  halves = jnp.asarray(x, jnp.bfloat16)
+  found = jax.jit(layers.gelu)(halves)
+  assert found.dtype == jnp.bfloat16
+  expected = layers.gelu(halves.astype(jnp.float32)).astype(jnp.bfloat16)
+  np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+  ('shapes', 'count'),
+  [
+    (((2, 5, 6), (6, 4)), 1),
+    (((2, 5, 6), (6, 2, 3)), 1),
+    (((5, 2, 3), (2, 3, 4)), 2),
+  ],
+)
+def test_rows_of_many_axes_are_multiplied_as_matrices(shapes, count):
+  draw = np.random.default_rng(0)
+  x, kernel = (draw.standard_normal(s).astype(np.float32) for s in shapes)
+  axes = tuple(range(-count, 0)), tuple(range(count))
+  dimensions = (tuple(x.ndim + axis for axis in axes[0]), axes[1]), ((), ())
+  multiply = lambda x, kernel: layers.multiply_rows(x, kernel, dimensions)
+  found, transpose = jax.vjp(multiply, x, kernel)
+  expected = np.tensordot(x, kernel, axes)
+  np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+  by_x, by_kernel = transpose(found)
+  other = tuple(range(count, kernel.ndim))
+  np.testing.assert_allclose(
+    by_x,
+    np.tensordot(
+      expected, kernel, (tuple(range(x.ndim - count, expected.ndim)), other)
+    ),
+    rtol=1e-4,
+    atol=1e-4,
+  )
+  rows = tuple(range(x.ndim - count))
+  np.testing.assert_allclose(
+    by_kernel, np.tensordot(x, expected, (rows, rows)), rtol=1e-4, atol=1e-4
+  )
 
 
 def test_impossible_encoders_are_refused_with_their_numbers(tokens, variables):

@@ -9,7 +9,43 @@ import numpy as np
 from avemo.corpora import protocols
 from avemo.data import folds, mixture, seen
 from avemo.data import parts as parts_lib
-from avemo.evaluate import conditions, restore, scores
+from avemo.evaluate import conditions, restore, scores, table
+
+
+def list_warnings(
+  metrics: Mapping[str, Any],
+  found: table.Predictions,
+  restored: restore.Restored,
+  dataset: Any,
+  parts: Sequence[parts_lib.Part],
+  condition: conditions.Condition,
+  overlaps: Sequence[str],
+) -> list[str]:
+  """All of them, each once.
+
+  Args:
+    metrics: of what was found, with `split` and `views`.
+    found: what was said of the clips.
+    restored: the model that said it.
+    dataset: of the clips.
+    parts: of the dataset.
+    condition: under which they were seen and heard.
+    overlaps: of `list_overlaps`.
+  """
+  section = restored.config['data']
+  warnings = [
+    *warn_of_condition(restored, condition),
+    *warn_of_absent(metrics),
+    *list_of_folds(section, parts, dataset, metrics['split']),
+    *overlaps,
+    *warn_of_data(restored, dataset, metrics),
+  ]
+  has_films = found.frame is not None and bool((found.frame >= 0).any())
+  if metrics['views'] > 1 and has_films:
+    warnings.append(
+      'views are of clips: films that are labelled by frame were read once'
+    )
+  return list(dict.fromkeys(warnings))
 
 
 def list_of_folds(

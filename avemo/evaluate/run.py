@@ -77,27 +77,11 @@ def evaluate(
     AvemoError: no such run, checkpoint, dataset or fold, or an empty split.
   """
   workdir = pathlib.Path(workdir)
-  restored = restore.restore(workdir, checkpoint=checkpoint)
   condition = condition or conditions.Condition()
-  condition.check(restored.options.use)
-  if condition.adaptive is not None:
-    restored = films.set_adaptive(restored, workdir, condition.adaptive)
-  if not distributed.is_alone():
-    checks.check_sharing(workdir)
-  restored = films.open_towers(restored)
+  restored = open_run(workdir, checkpoint, condition)
   section = restored.config['data']
   parts = choose_parts(workdir, section, data, protocol, fold)
-  dataset = parts_lib.open_parts(
-    parts, data_dir or restored.config.get('data_dir')
-  )
-  dataset = dimensions.classify(dataset, section.get('classes_from'))
-  records = parts_lib.find_split(dataset, parts, split)
-  about = describe_data(dataset, parts)
-  if not len(records):
-    raise errors.AvemoError(
-      f'{about["protocol"]}, fold {about["fold"]}: no {split} clips in '
-      f'{dataset.name}'
-    )
+  dataset, records = open_records(restored, parts, split, data_dir)
   views = views or restored.config.get('features', {}).get('views') or 1
   smooth = smooth or restored.config.get('evaluate', {}).get('smooth')
   smooth = smooth or 'none'
@@ -118,45 +102,80 @@ def evaluate(
     lambda held: predict_rows(restored, dataset, held, views=1),
   )
   found = make_rows(found, dataset, restored.labels.names, restored.tasks)
-  name = '-'.join(
-    filter(None, (split, find_part(section, parts), condition.name))
-  )
+  about = describe_data(dataset, parts)
   rate = films.describe_rate(restored, dataset, records)
+  overlap, unknown = caveats.list_overlaps(
+    workdir, restored.config, parts, dataset, records
+  )
   metrics = summary.score(found) | {
     'split': split,
-    'folder': name,
+    'folder': name_folder(section, parts, split, condition),
     **about,
     'views': views,
     **smoothed,
     **rate,
     'checkpoint': restored.step,
     'chosen_by': describe_choice(restored.config, checkpoint),
-    'warnings': caveats.warn_of_condition(restored, condition),
     'cost': cost.describe(workdir, restored, watch, **rate),
   }
-  if condition.name:
-    metrics['condition'] = condition.describe()
-  metrics['warnings'] += caveats.warn_of_absent(metrics)
-  metrics['warnings'] += caveats.list_of_folds(section, parts, dataset, split)
-  overlap, unknown = caveats.list_overlaps(
-    workdir, restored.config, parts, dataset, records
+  more = {
+    'condition': condition.describe() if condition.name else None,
+    'overlap': overlap,
+    'classes_from': section.get('classes_from'),
+    'derived': restored.derived,
+  }
+  metrics |= {name: value for name, value in more.items() if value}
+  metrics['warnings'] = caveats.list_warnings(
+    metrics, found, restored, dataset, parts, condition, [*overlap, *unknown]
   )
-  metrics |= {'overlap': overlap} if overlap else {}
-  metrics['warnings'] += [*overlap, *unknown]
-  metrics['warnings'] += caveats.warn_of_data(restored, dataset, metrics)
-  if metrics['views'] > 1 and found.frame is not None:
-    if (found.frame >= 0).any():
-      metrics['warnings'].append(
-        'views are of clips: films that are labelled by frame were read once'
-      )
-  metrics['warnings'] = list(dict.fromkeys(metrics['warnings']))
-  if section.get('classes_from'):
-    metrics['classes_from'] = section['classes_from']
-  if restored.derived:
-    metrics['derived'] = restored.derived
   if distributed.is_first():
     write(workdir, found, metrics, about)
   return metrics
+
+
+def open_run(
+  workdir: pathlib.Path, checkpoint: str | int, condition: conditions.Condition
+) -> restore.Restored:
+  """A checkpoint, ready to be scored under a condition.
+
+  Raises:
+    AvemoError: no such run or checkpoint, a condition that is not for it, or
+      several processes that cannot share its clips.
+  """
+  restored = restore.restore(workdir, checkpoint=checkpoint)
+  condition.check(restored.options.use)
+  if condition.adaptive is not None:
+    restored = films.set_adaptive(restored, workdir, condition.adaptive)
+  if not distributed.is_alone():
+    checks.check_sharing(workdir)
+  return films.open_towers(restored)
+
+
+def open_records(
+  restored: restore.Restored,
+  parts: Sequence[parts_lib.Part],
+  split: str,
+  data_dir: str | os.PathLike | None,
+) -> tuple[Any, np.ndarray]:
+  """The dataset of parts, and which of its records are of the split.
+
+  Raises:
+    AvemoError: no such dataset or fold, or an empty split.
+  """
+  dataset = parts_lib.open_parts(
+    parts, data_dir or restored.config.get('data_dir')
+  )
+  dataset = dimensions.classify(
+    dataset, restored.config['data'].get('classes_from')
+  )
+  records = parts_lib.find_split(dataset, parts, split)
+  if not len(records):
+    about = describe_data(dataset, parts)
+    raise errors.AvemoError(
+      f'{about["protocol"]}, fold {about["fold"]}: no {split} clips in '
+      f'{dataset.name}'
+    )
+  return dataset, records
 
 
 def write(
@@ -221,6 +240,18 @@ def choose_parts(
     )
   fold = section.get('fold') or 0 if fold is None else fold
   return (parts_lib.Part(data, data, protocol, fold),)
+
+
+def name_folder(
+  section: Mapping[str, Any],
+  parts: Sequence[parts_lib.Part],
+  split: str,
+  condition: conditions.Condition,
+) -> str:
+  """Where in `eval/` a score stands, such as `test-cut_2s`."""
+  return '-'.join(
+    filter(None, (split, find_part(section, parts), condition.name))
+  )
 
 
 def find_part(

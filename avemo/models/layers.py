@@ -83,6 +83,45 @@ def find_wide_dtype(x: jax.Array) -> Any:
   return jnp.promote_types(x.dtype, jnp.float32)
 
 
+def gelu(x: jax.Array) -> jax.Array:
+  """The exact GELU, x Phi(x), as published weights were trained; not tanh's.
+
+  By erf: XLA's erfc, which `nn.gelu` takes, costs CPUs twice the time. What
+  1 + erf loses below 0 is 6e-7 at most.
+  """
+  wide = x.astype(find_wide_dtype(x))
+  half = wide / 2
+  return (half + half * jax.lax.erf(wide / math.sqrt(2))).astype(x.dtype)
+
+
+def multiply_rows(
+  x: jax.Array, kernel: jax.Array, dimensions: Any, **options: Any
+) -> jax.Array:
+  """`lax.dot_general` of a dense layer, as a product of two matrices.
+
+  With more axes XLA would make the kernel's gradient from a transposed copy of
+  all activations: a fifth of the layer's time on a CPU.
+
+  Args:
+    x: [..., *in].
+    kernel: [*in, *out].
+    dimensions: which axes are summed over: the last of x, first of the kernel.
+    **options: of `lax.dot_general`.
+
+  Returns:
+    [..., *out].
+  """
+  count = len(dimensions[0][1])
+  rows, width = x.shape[:-count], math.prod(kernel.shape[:count])
+  product = jax.lax.dot_general(
+    x.reshape(-1, width),
+    kernel.reshape(width, -1),
+    (((1,), (0,)), ((), ())),
+    **options,
+  )
+  return product.reshape(*rows, *kernel.shape[count:])
+
+
 class LayerNorm(nn.Module):
   """Layer norm with float32 statistics and the two-pass variance.
 
@@ -143,6 +182,7 @@ class Attention(nn.Module):
       (self.num_heads, width // self.num_heads),
       kernel_init=initialize_kernel,
       dtype=self.dtype,
+      dot_general=multiply_rows,
     )
     query = project(name='query')(x)  # BNKd
     key = project(name='key', use_bias=self.key_bias)(context)
@@ -155,6 +195,7 @@ class Attention(nn.Module):
       axis=(-2, -1),
       kernel_init=initialize_kernel,
       dtype=self.dtype,
+      dot_general=multiply_rows,
       name='out',
     )(mixed)
 
@@ -193,7 +234,10 @@ class Block(nn.Module):
     norm1 = LayerNorm(self.epsilon, self.dtype, name='norm1')
     norm2 = LayerNorm(self.epsilon, self.dtype, name='norm2')
     dense = functools.partial(
-      nn.Dense, kernel_init=initialize_kernel, dtype=self.dtype
+      nn.Dense,
+      kernel_init=initialize_kernel,
+      dtype=self.dtype,
+      dot_general=multiply_rows,
     )
     attend = Attention(
       self.num_heads,
@@ -207,8 +251,7 @@ class Block(nn.Module):
     x = norm1(x) if self.post_norm else x
     branch = x if self.post_norm else norm2(x)
     branch = dense(4 * x.shape[-1], name='fc1')(branch)
-    # Published weights were trained with the exact GELU, not tanh's.
-    branch = nn.gelu(branch, approximate=False)
+    branch = gelu(branch)
     branch = dense(x.shape[-1], name='fc2')(branch)
     x = x + self._drop_path(branch, drop_path_rate)
     x = norm2(x) if self.post_norm else x

@@ -273,7 +273,7 @@ class SampleConv(nn.Module):
       x = TimeNorm(self.epsilon, self.dtype, name='norm')(x, num_frames)
     elif self.norm == 'layer':
       x = layers.LayerNorm(self.epsilon, self.dtype, name='norm')(x)
-    return nn.gelu(x, approximate=False)
+    return layers.gelu(x)
 
 
 class TimeNorm(nn.Module):
@@ -333,7 +333,7 @@ class PositionalConv(nn.Module):
       dtype=self.dtype,
       name='conv',
     )(x)
-    return nn.gelu(x, approximate=False)
+    return layers.gelu(x)
 
 
 def count_steps(length: Any, kernel: int, stride: int) -> Any:

@@ -3,11 +3,12 @@
 import dataclasses
 import functools
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
+import optax
 
 from avemo import augment as augment_lib
 from avemo import errors, models
@@ -61,12 +62,17 @@ RANGES = types.MappingProxyType(
     'model.dropout': (0, 0.99),
     'loss.label_smoothing': (0, 1),
     'optim.accumulate': (1, None),
+    # Within these a finite gradient has a finite update, see `make_train_step`.
+    'optim.b1': (0, 0.9999),
+    'optim.b2': (0, 0.999999),
     'optim.clip': (0, None),
     'optim.ema': (0, 0.999999),
+    'optim.eps': (1e-30, 1),
     'optim.layer_decay': (0, 1),
-    'optim.lr': (0, None),
+    'optim.lr': (0, 1e18),
+    'optim.momentum': (0, 0.9999),
     'optim.warmup': (0, None),
-    'optim.weight_decay': (0, None),
+    'optim.weight_decay': (0, 1e18),
     'control.evaluate_every': (1, None),
     'control.patience': (0, None),
     'control.plateau_patience': (0, None),
@@ -152,21 +158,8 @@ def make_run(config: Mapping[str, Any], dataset: Any | None = None) -> Run:
     mesh_lib.place_params,
   )
   mesh = mesh_lib.make_mesh(**sizes)
-  feed = make_feed(config, mesh, dataset)
-  films.check_way(
-    config,
-    feed.dataset,
-    lambda: feed.make_table().by_frame.any(),
-  )
-  feed, config = cached.attach_films(feed, config)
+  feed, config = open_feed(config, mesh, dataset)
   (loss,) = settings.split('loss', config.get('loss', {}), LOSS)
-  if feed.balanced and loss.get('class_weights'):
-    raise errors.AvemoError(
-      'config: data.balanced and loss.class_weights correct for rare classes '
-      'twice over: leave one of them out'
-    )
-  if models.has_own_loss(restore.find_model(config['model'])):
-    choice_lib.check_own_loss(config)
   adjust, rate, own = settings.split(
     'optim',
     config['optim'],
@@ -174,31 +167,12 @@ def make_run(config: Mapping[str, Any], dataset: Any | None = None) -> Run:
     [k for k in settings.find_keys(optim.make_schedule) if k != 'steps'],
     ('accumulate', 'ema'),
   )
-  learning_rate = optim.make_schedule(steps=steps, **rate)
-  make_model = lambda frozen: restore.make_model(
-    config['model'],
-    num_classes=len(feed.labels),
-    augment=config.get('augment'),
-    frozen=frozen,
-  )
-  model = make_model(())
-  params = jax.eval_shape(
-    restore.make_init(model, feed.options), jax.random.key(0)
-  )['params']
-  towers = optim.find_frozen_towers(params, adjust.get('freeze', ()))
-  towers = tuple(t for t in towers if t in USE)
-  model = make_model(towers)
+  model, params, towers = make_model(config, feed, adjust.get('freeze', ()))
   is_cached = bool(cached.read(config)['cache']) and not feed.features
   if is_cached:
     cached.check(config, model, towers, feed)
-  tx = optim.hold_blocks(
-    optim.make_optimizer(params, learning_rate, **adjust),
-    params,
-    {
-      name: config['model'].get(name, {}).get('frozen_blocks', 0)
-      for name in USE
-    },
-  )
+  learning_rate = optim.make_schedule(steps=steps, **rate)
+  tx = make_optimizer(config, params, learning_rate, adjust)
   choice, mode = choice_lib.make_choice(config, feed)
   init = make_init(model, tx, feed.options, seed, own.get('ema', 0), mode)
   shapes = jax.eval_shape(init)
@@ -219,6 +193,9 @@ def make_run(config: Mapping[str, Any], dataset: Any | None = None) -> Run:
     **make_loss(loss, feed),
     **own,
   )
+  predict_step = predictions.make_predict_step
+  if models.has_own_loss(model):
+    predict_step = predictions.make_loss_step
   return Run(
     steps=steps,
     log_every=config.get('log_every', 10),
@@ -236,11 +213,7 @@ def make_run(config: Mapping[str, Any], dataset: Any | None = None) -> Run:
       **init_lib.check(config.get('init', {})),
     ),
     train_step=train_step,
-    predict_step=(
-      predictions.make_loss_step(model, mesh)
-      if models.has_own_loss(model)
-      else predictions.make_predict_step(model, mesh)
-    ),
+    predict_step=predict_step(model, mesh),
     choice=choice,
     save_every=save_every,
     keep=keep,
@@ -249,6 +222,69 @@ def make_run(config: Mapping[str, Any], dataset: Any | None = None) -> Run:
     if is_cached
     else None,
   )
+
+
+def open_feed(
+  config: Mapping[str, Any], mesh: jax.sharding.Mesh, dataset: Any | None
+) -> tuple[feed_lib.Feed, Mapping[str, Any]]:
+  """Batches, and the config with what is known once they are there."""
+  feed = make_feed(config, mesh, dataset)
+  films.check_way(
+    config,
+    feed.dataset,
+    lambda: feed.make_table().by_frame.any(),
+  )
+  feed, config = cached.attach_films(feed, config)
+  if models.has_own_loss(restore.find_model(config['model'])):
+    choice_lib.check_own_loss(config)
+  return feed, config
+
+
+def make_model(
+  config: Mapping[str, Any], feed: feed_lib.Feed, freeze: Sequence[str]
+) -> tuple[Any, Any, tuple[str, ...]]:
+  """The module, shapes of its parameters, and its towers that are frozen.
+
+  Args:
+    config: a nested dict.
+    feed: of batches.
+    freeze: patterns of parameters that are held.
+  """
+
+  def make(frozen):
+    return restore.make_model(
+      config['model'],
+      num_classes=len(feed.labels),
+      augment=config.get('augment'),
+      frozen=frozen,
+    )
+
+  init = restore.make_init(make(()), feed.options)
+  params = jax.eval_shape(init, jax.random.key(0))['params']
+  towers = optim.find_frozen_towers(params, freeze)
+  towers = tuple(tower for tower in towers if tower in USE)
+  return make(towers), params, towers
+
+
+def make_optimizer(
+  config: Mapping[str, Any],
+  params: Any,
+  learning_rate: optax.Schedule,
+  adjust: Mapping[str, Any],
+) -> optax.GradientTransformation:
+  """Of all parameters but the first blocks that towers hold.
+
+  Args:
+    config: a nested dict.
+    params: shapes of them.
+    learning_rate: by step.
+    adjust: arguments of `optim.make_optimizer`.
+  """
+  held = {
+    name: config['model'].get(name, {}).get('frozen_blocks', 0) for name in USE
+  }
+  made = optim.make_optimizer(params, learning_rate, **adjust)
+  return optim.hold_blocks(made, params, held)
 
 
 LOSS = (
@@ -262,6 +298,11 @@ LOSS = (
 
 def make_loss(loss: Mapping[str, Any], feed: feed_lib.Feed) -> dict[str, Any]:
   """Arguments of the step for a config's section `loss`."""
+  if feed.balanced and loss.get('class_weights'):
+    raise errors.AvemoError(
+      'config: data.balanced and loss.class_weights correct for rare classes '
+      'twice over: leave one of them out'
+    )
   continuous = loss.get('continuous') or losses.KINDS[0]
   settings.check_value('loss.continuous', continuous, losses.KINDS)
   task_weights = loss.get('task_weights') or {}
