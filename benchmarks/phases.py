@@ -12,7 +12,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import linen as nn
 
 from avemo.models import attention, layers
 from benchmarks import towers
@@ -93,7 +92,9 @@ def list_parts(
   def dense(width_in, width_out):
     inputs = draw(batch_size, tokens, width_in), draw(width_in, width_out)
     flops = 2 * rows * width_in * width_out
-    return flops, part(jnp.matmul, *inputs)
+    dimensions = ((2,), (0,)), ((), ())
+    multiply = lambda x, kernel: layers.multiply_rows(x, kernel, dimensions)
+    return flops, part(multiply, *inputs)
 
   def attend(*inputs):
     return attention.attend(*inputs, implementation=implementation)
@@ -104,7 +105,6 @@ def list_parts(
     )
 
   x, wide = draw(batch_size, tokens, width), draw(batch_size, tokens, 4 * width)
-  gelu = lambda x: nn.gelu(x, approximate=False)
   mixing = 4 * batch_size * tokens**2 * width
   return {
     'patches to tokens': (1, *dense(patch, width)),
@@ -112,7 +112,7 @@ def list_parts(
     'query, key, value, out products': (4 * depth, *dense(width, width)),
     'attention': (depth, mixing, part(attend, *(draw(*head) for _ in '123'))),
     'first dense product': (depth, *dense(width, 4 * width)),
-    'exact GELU': (depth, 0.0, part(gelu, wide)),
+    'exact GELU': (depth, 0.0, part(layers.gelu, wide)),
     'second dense product': (depth, *dense(4 * width, width)),
     'residual sum': (2 * depth, 0.0, part(jnp.add, x, x)),
   }

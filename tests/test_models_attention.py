@@ -44,7 +44,7 @@ def differentiate(attend, gradient, inputs):
   return jax.device_get(jax.jit(call)(*inputs))
 
 
-# 10 queries: blocks that divide them, that do not, one by one, all at once.
+# 10 queries, 7 keys: blocks that divide some, one by one, all at once.
 @pytest.mark.parametrize('block_size', [5, 4, 1, 10, 99])
 @pytest.mark.parametrize('num_valid', [None, (7, 3)])
 def test_blocks_equal_the_plain_form_with_gradients(block_size, num_valid):
@@ -87,6 +87,25 @@ def test_huge_logits_neither_overflow_nor_vanish():
   ):
     assert np.isfinite(mine).all()
     np.testing.assert_allclose(mine, plain, rtol=1e-3, atol=1e-3)
+
+
+def test_what_fills_up_a_block_of_keys_counts_for_nothing():
+  _, key, value = draw_inputs()
+  # All logits are far below 0, which those of zeros would be.
+  key = 8 * jnp.sign(key)
+  inputs = -key[:, :1], key[:, :1] + jnp.zeros_like(key), value
+  gradient = draw(*inputs[0].shape, seed=3)
+  found = differentiate(
+    lambda *inputs: attention.attend_by_blocks(*inputs, block_size=4),
+    gradient,
+    inputs,
+  )
+  expected = differentiate(attend_plainly, gradient, inputs)
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4),
+    found,
+    expected,
+  )
 
 
 def test_bfloat16_stays_near_float32_and_sums_in_float32():
@@ -162,6 +181,18 @@ def test_blocks_fit_and_fill_up(
 @pytest.mark.parametrize('text', [None, '', '2M\n'])
 def test_blocks_are_of_a_usual_size_where_no_cache_is_told(text, cache):
   cache(text)
+  assert attention.find_block_bytes() == 5 * 2**19
+
+
+@pytest.mark.parametrize(('text', 'mib'), [('0K', 0.5), ('24576K', 4)])
+def test_blocks_are_bounded_whatever_cache_is_told(text, mib, cache):
+  cache(text)
+  assert attention.find_block_bytes() == 5 / 2 * mib * 2**20
+
+
+def test_several_hosts_have_one_size_of_blocks(cache, monkeypatch):
+  cache('2048K')
+  monkeypatch.setattr(jax, 'process_count', lambda: 2)
   assert attention.find_block_bytes() == 5 * 2**19
 
 

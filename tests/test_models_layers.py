@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.special
+from flax import linen as nn
 
 from avemo import errors
 from avemo.models import layers, positions
@@ -270,6 +271,23 @@ def test_rows_of_many_axes_are_multiplied_as_matrices(shapes, count):
   np.testing.assert_allclose(
     by_kernel, np.tensordot(x, expected, (rows, rows)), rtol=1e-4, atol=1e-4
   )
+
+
+def test_products_that_are_no_dense_layers_are_refused():
+  x, kernel = jnp.zeros((2, 4, 4)), jnp.zeros((4, 4))
+  with pytest.raises(ValueError, match='not the dimensions'):
+    layers.multiply_rows(x, kernel, (((1,), (0,)), ((), ())))
+
+
+def test_the_gradient_of_gelu_keeps_one_array_of_its_dtype():
+  x = jnp.linspace(-4, 4, 9, dtype=jnp.bfloat16)
+  _, transpose = jax.vjp(layers.gelu, x)
+  kept = [leaf for leaf in jax.tree.leaves(transpose) if leaf.size == 9]
+  assert [leaf.dtype for leaf in kept] == [jnp.bfloat16]
+  slope = jax.grad(lambda x: layers.gelu(x).sum())(x.astype(jnp.float32))
+  exact = jax.grad(lambda x: nn.gelu(x, approximate=False).sum())
+  expected = exact(x.astype(jnp.float32))
+  np.testing.assert_allclose(slope, expected, atol=1e-6)
 
 
 def test_impossible_encoders_are_refused_with_their_numbers(tokens, variables):

@@ -189,7 +189,7 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_norms(tmp_path):
   assert store.latest_step() == 1
   # Before the first step there is nothing to keep.
   with pytest.raises(errors.AvemoError, match=r'^step 1:.*nothing was'):
-    train(tmp_path / 'b', loss={'task_weights': {'emotion': 1e38}})
+    train(tmp_path / 'b', optim={'lr': 1e30, 'warmup': 0})
 
 
 def test_refit_trains_on_validation_clips_and_chooses_nothing(tmp_path):
@@ -321,8 +321,6 @@ def test_both_modalities_and_sharded_parameters_train(tmp_path):
     ({'optim': {'ema': 2.0}}, 'ema=2.0'),
     ({'optim': {'lr': float('nan')}}, 'lr=nan'),
     ({'loss': {'label_smoothing': 2.0}}, 'label_smoothing=2.0'),
-    ({'optim': {'eps': 0.0}}, 'optim.eps=0.0: at least 1e-30'),
-    ({'optim': {'lr': float('inf')}}, 'optim.lr=inf: at least 0, at most'),
     (
       {'data': {'refit': True, 'protocol': 'crema_d_hicmae_5fold_published'}},
       'use the nested protocol',

@@ -206,3 +206,14 @@ def test_gradients_are_clipped_as_optax_clips_them(largest):
     lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), own, theirs
   )
   assert (own['b'] == 12).all() == (largest > 13)
+
+
+def test_clipping_hides_nothing_and_makes_nothing_up():
+  def clip(largest, *grads):
+    grads = [jnp.array([grad], jnp.float32) for grad in grads]
+    clipped, _ = optim.clip_by_norm(largest).update(grads, optax.EmptyState())
+    return jnp.stack(clipped)
+
+  assert (clip(0.0, 0.0, 0.0) == 0).all()
+  for odd in (jnp.inf, jnp.nan):
+    assert not jnp.isfinite(clip(1.0, odd, 1.0)).all()

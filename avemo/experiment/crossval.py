@@ -70,14 +70,7 @@ def cross_validate(
   # A call that goes on must not divide other clips.
   note = {'protocol': protocol, 'sha256': sha256}
   note['config'] = set_fold(config, key, 0) | {'seed': None}
-  with folders.lock(workdir):
-    old = folders.claim(workdir, NOTE_FILE, 'cross-validation', note)
-    known = old.get('seeds', [])
-    seeds = list(dict.fromkeys(seeds or known or [config['seed']]))
-    note['seeds'] = sorted({*known, *seeds})
-    # The first seed of all has the folders with the short names.
-    note['first_seed'] = old.get('first_seed', seeds[0])
-    folders.write(workdir, NOTE_FILE, note)
+  seeds, note = claim_seeds(workdir, note, seeds, config['seed'])
   for line in describe(about, made, flaws, seeds):
     print(line, flush=True)
   reason = find_unwatched(config)
@@ -116,6 +109,34 @@ def cross_validate(
   print(crossval_report.summarize(summary))
   print(f'report: {workdir / "report.html"}')
   return summary
+
+
+def claim_seeds(
+  workdir: pathlib.Path,
+  note: Mapping[str, Any],
+  seeds: Sequence[int] | None,
+  usual: int,
+) -> tuple[list[int], dict[str, Any]]:
+  """Takes the folder; the seeds of this call, and the note of all calls.
+
+  Args:
+    workdir: of the cross-validation.
+    note: what all calls share.
+    seeds: that were asked for; None goes on with those of earlier calls.
+    usual: where there are none.
+
+  Raises:
+    AvemoError: the folder holds something else.
+  """
+  with folders.lock(workdir):
+    old = folders.claim(workdir, NOTE_FILE, 'cross-validation', note)
+    known = old.get('seeds', [])
+    seeds = list(dict.fromkeys(seeds or known or [usual]))
+    # The first seed of all has the folders with the short names.
+    first = old.get('first_seed', seeds[0])
+    note = {**note, 'seeds': sorted({*known, *seeds}), 'first_seed': first}
+    folders.write(workdir, NOTE_FILE, note)
+  return seeds, note
 
 
 def find_unwatched(config: Mapping[str, Any]) -> str:

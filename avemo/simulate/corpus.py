@@ -171,50 +171,13 @@ def plan(
   The others are those of `simulate`.
   """
   room = _find_room(corpus)
-  for name, value, usual in (
-    ('--redraw', redraw, False),
-    ('--longer', longer, 1),
-  ):
-    if value != usual and room is not aff_wild2:
-      raise errors.AvemoError(
-        f'{corpus}: {name} is for films that are labelled by frame, aff_wild2'
-      )
-  if not 0.1 <= longer <= 100:
-    raise errors.AvemoError(f'--longer {longer:g}: 0.1 to 100 times')
   size = tuple(size or room.SIZE)
-  if size not in room.SIZES:
-    known = ', '.join(f'{width}x{height}' for width, height in room.SIZES)
-    raise errors.AvemoError(f'{corpus}: pictures are {known}, not {size}')
+  _check_plan(room, corpus, size, seed, clips_per_speaker, redraw, longer)
   cues.check_evidence('voice_evidence', voice_evidence)
   cues.check_evidence('face_evidence', face_evidence)
-  if seed < 0:
-    raise errors.AvemoError(f'seed={seed}: a whole number from 0')
-  if clips_per_speaker is not None and clips_per_speaker < 1:
-    raise errors.AvemoError(
-      f'clips_per_speaker={clips_per_speaker}: at least one'
-    )
-  required = room.required_clips(quirks)
-  wanted = {room.describe(name)[0] for name in required}
-  clash = sorted(wanted.intersection(avoid))
-  if clash:
-    raise errors.AvemoError(
-      f'{corpus}: quirks are clips of {", ".join(clash)}, whom the other '
-      'simulation has; leave out --quirks or --other-than'
-    )
-  if room.FOLDS:
-    _refuse(corpus, 'videos', videos, 'speakers')
-    left = choice.leave_out(room.FOLDS, avoid)
-    count = _find_count(left, speakers, avoid, 'speakers')
-    chosen = choice.choose_speakers(left, count, wanted)
-  else:
-    _refuse(corpus, 'speakers', speakers, 'videos')
-    _refuse(corpus, 'clips_per_speaker', clips_per_speaker, 'videos')
-    (left,) = choice.leave_out((room.SPEAKERS,), avoid)
-    count = _find_count((left,), videos, avoid, 'videos')
-    chosen = choice.choose_videos(left, count)
-  names = set(required)
-  for speaker in chosen:
-    names |= set(choice.choose_clips(room, speaker, clips_per_speaker, seed))
+  names = _choose_names(
+    room, corpus, speakers, clips_per_speaker, videos, seed, quirks, avoid
+  )
   clips = []
   for name in sorted(names):
     speaker, emotion, intensity = room.describe(name)
@@ -259,6 +222,60 @@ def plan(
       **({'redraw': True} if redraw else {}),
     },
   )
+
+
+def _check_plan(
+  room, corpus, size, seed, clips_per_speaker, redraw, longer
+) -> None:
+  """Raises an AvemoError for what the corpus cannot have."""
+  for name, value, usual in (
+    ('--redraw', redraw, False),
+    ('--longer', longer, 1),
+  ):
+    if value != usual and room is not aff_wild2:
+      raise errors.AvemoError(
+        f'{corpus}: {name} is for films that are labelled by frame, aff_wild2'
+      )
+  if not 0.1 <= longer <= 100:
+    raise errors.AvemoError(f'--longer {longer:g}: 0.1 to 100 times')
+  if size not in room.SIZES:
+    known = ', '.join(f'{width}x{height}' for width, height in room.SIZES)
+    raise errors.AvemoError(f'{corpus}: pictures are {known}, not {size}')
+  if seed < 0:
+    raise errors.AvemoError(f'seed={seed}: a whole number from 0')
+  if clips_per_speaker is not None and clips_per_speaker < 1:
+    raise errors.AvemoError(
+      f'clips_per_speaker={clips_per_speaker}: at least one'
+    )
+
+
+def _choose_names(
+  room, corpus, speakers, clips_per_speaker, videos, seed, quirks, avoid
+) -> set[str]:
+  """Names of the clips: those of quirks, and of speakers or films drawn."""
+  required = room.required_clips(quirks)
+  wanted = {room.describe(name)[0] for name in required}
+  clash = sorted(wanted.intersection(avoid))
+  if clash:
+    raise errors.AvemoError(
+      f'{corpus}: quirks are clips of {", ".join(clash)}, whom the other '
+      'simulation has; leave out --quirks or --other-than'
+    )
+  if room.FOLDS:
+    _refuse(corpus, 'videos', videos, 'speakers')
+    left = choice.leave_out(room.FOLDS, avoid)
+    count = _find_count(left, speakers, avoid, 'speakers')
+    chosen = choice.choose_speakers(left, count, wanted)
+  else:
+    _refuse(corpus, 'speakers', speakers, 'videos')
+    _refuse(corpus, 'clips_per_speaker', clips_per_speaker, 'videos')
+    (left,) = choice.leave_out((room.SPEAKERS,), avoid)
+    count = _find_count((left,), videos, avoid, 'videos')
+    chosen = choice.choose_videos(left, count)
+  names = set(required)
+  for speaker in chosen:
+    names |= set(choice.choose_clips(room, speaker, clips_per_speaker, seed))
+  return names
 
 
 def _find_count(left, count, avoid, what):
@@ -346,7 +363,8 @@ def _write_in_processes(root, simulation, jobs, workers, report):
         report(len(futures[future]))
     except concurrent.futures.process.BrokenProcessPool as error:
       raise errors.AvemoError(
-        'a worker process died, perhaps for want of memory; use fewer workers'
+        'a worker process died, perhaps for want of memory: use fewer workers; '
+        "a script puts what it does under `if __name__ == '__main__':`"
       ) from error
     except BaseException:
       pool.shutdown(wait=True, cancel_futures=True)

@@ -129,8 +129,9 @@ def make_optimizer(
 
 
 def clip_by_norm(largest: float) -> optax.GradientTransformation:
-  """Scales the gradient down to a norm over all of it.
+  """Scales the gradient down to this norm, taken over all that is trained.
 
+  A norm that is not finite is left to whoever takes the step, see `step`.
   By one number, where `optax.clip_by_global_norm` divides each element, in a
   pass of its own over all memory on CPUs.
   """

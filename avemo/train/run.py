@@ -62,17 +62,12 @@ RANGES = types.MappingProxyType(
     'model.dropout': (0, 0.99),
     'loss.label_smoothing': (0, 1),
     'optim.accumulate': (1, None),
-    # Within these a finite gradient has a finite update, see `make_train_step`.
-    'optim.b1': (0, 0.9999),
-    'optim.b2': (0, 0.999999),
     'optim.clip': (0, None),
     'optim.ema': (0, 0.999999),
-    'optim.eps': (1e-30, 1),
     'optim.layer_decay': (0, 1),
-    'optim.lr': (0, 1e18),
-    'optim.momentum': (0, 0.9999),
+    'optim.lr': (0, None),
     'optim.warmup': (0, None),
-    'optim.weight_decay': (0, 1e18),
+    'optim.weight_decay': (0, None),
     'control.evaluate_every': (1, None),
     'control.patience': (0, None),
     'control.plateau_patience': (0, None),
@@ -160,6 +155,8 @@ def make_run(config: Mapping[str, Any], dataset: Any | None = None) -> Run:
   mesh = mesh_lib.make_mesh(**sizes)
   feed, config = open_feed(config, mesh, dataset)
   (loss,) = settings.split('loss', config.get('loss', {}), LOSS)
+  if models.has_own_loss(restore.find_model(config['model'])):
+    choice_lib.check_own_loss(config)
   adjust, rate, own = settings.split(
     'optim',
     config['optim'],
@@ -167,12 +164,13 @@ def make_run(config: Mapping[str, Any], dataset: Any | None = None) -> Run:
     [k for k in settings.find_keys(optim.make_schedule) if k != 'steps'],
     ('accumulate', 'ema'),
   )
-  model, params, towers = make_model(config, feed, adjust.get('freeze', ()))
+  measured = make_loss(loss, feed)
+  learning_rate = optim.make_schedule(steps=steps, **rate)
+  model, params, towers = build_model(config, feed, adjust.get('freeze', ()))
   is_cached = bool(cached.read(config)['cache']) and not feed.features
   if is_cached:
     cached.check(config, model, towers, feed)
-  learning_rate = optim.make_schedule(steps=steps, **rate)
-  tx = make_optimizer(config, params, learning_rate, adjust)
+  tx = build_optimizer(config, params, learning_rate, adjust)
   choice, mode = choice_lib.make_choice(config, feed)
   init = make_init(model, tx, feed.options, seed, own.get('ema', 0), mode)
   shapes = jax.eval_shape(init)
@@ -190,7 +188,7 @@ def make_run(config: Mapping[str, Any], dataset: Any | None = None) -> Run:
     augment=config.get('augment'),
     tasks=feed.tasks,
     held=towers if is_cached else (),
-    **make_loss(loss, feed),
+    **measured,
     **own,
   )
   predict_step = predictions.make_predict_step
@@ -234,13 +232,10 @@ def open_feed(
     feed.dataset,
     lambda: feed.make_table().by_frame.any(),
   )
-  feed, config = cached.attach_films(feed, config)
-  if models.has_own_loss(restore.find_model(config['model'])):
-    choice_lib.check_own_loss(config)
-  return feed, config
+  return cached.attach_films(feed, config)
 
 
-def make_model(
+def build_model(
   config: Mapping[str, Any], feed: feed_lib.Feed, freeze: Sequence[str]
 ) -> tuple[Any, Any, tuple[str, ...]]:
   """The module, shapes of its parameters, and its towers that are frozen.
@@ -266,10 +261,10 @@ def make_model(
   return make(towers), params, towers
 
 
-def make_optimizer(
+def build_optimizer(
   config: Mapping[str, Any],
   params: Any,
-  learning_rate: optax.Schedule,
+  learning_rate: optim.Schedule,
   adjust: Mapping[str, Any],
 ) -> optax.GradientTransformation:
   """Of all parameters but the first blocks that towers hold.

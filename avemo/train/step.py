@@ -42,8 +42,8 @@ def make_train_step(
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
   """The step; it donates its state.
 
-  A step whose loss or gradient is not finite leaves the state as it was, to
-  the step number, and says so in its metrics.
+  A step whose loss, gradient or update is not finite leaves the state as it
+  was, to the step number, and says so in its metrics.
 
   Args:
     model: `apply(variables, batch, train=True)` gives a dict with `emotion`,
@@ -157,9 +157,9 @@ def make_train_step(
       metrics['accuracy'] = sums['hits'] / count
     if len(tasks) > 1:
       metrics |= {f'loss_{task}': sums[task] for task in tasks}
-    # Known before the update, which is finite where the gradient's norm is: so
-    # both are one pass over the state.
-    finite = jnp.isfinite(loss) & jnp.isfinite(metrics['grad_norm'])
+    finite = jnp.isfinite(loss)
+    for name in ('grad_norm', 'update_norm'):
+      finite &= jnp.isfinite(metrics[name])
     average = state.ema
     if ema:
       average = optim.update_average(
