@@ -228,7 +228,7 @@ def test_layer_norm_survives_a_large_mean():
   np.testing.assert_allclose(found, expected, atol=2e-3)
 
 
-# Half the last digit in bfloat16, more than what 1 + erf loses.
+# How a result is rounded: in bfloat16 to half of its last digit.
 @pytest.mark.parametrize(
   ('dtype', 'digit'), [(jnp.float32, 3e-7), (jnp.bfloat16, 2**-8)]
 )
