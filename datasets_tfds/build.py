@@ -317,7 +317,7 @@ def _name_parts(folder) -> Iterator[pathlib.Path]:
 
 def _write_shard(path, made):
   """Fills one file; returns the number of its records and their bytes."""
-  # JPEGs shrink by 4 %, and to undo that takes a third of reading a record.
+  # JPEGs shrink by 4 %, and to undo that takes a third of reading their bytes.
   options = 'group_size:1,uncompressed'
   writer = array_record_module.ArrayRecordWriter(str(path), options)
   length = size = 0

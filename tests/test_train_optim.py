@@ -193,27 +193,3 @@ def test_average_forgets_its_start():
   # A constant is its own average, from the first step on.
   same = optim.update_average({'w': 2.0}, {'w': 2.0}, jnp.int32(1), 0.999)
   np.testing.assert_allclose(same['w'], 2.0)
-
-
-@pytest.mark.parametrize('largest', [0.5, 100.0])
-def test_gradients_are_clipped_as_optax_clips_them(largest):
-  grads = {'a': jnp.array([3.0, 4.0]), 'b': jnp.array([[12.0]])}
-  own, theirs = (
-    clip(largest).update(grads, optax.EmptyState())[0]
-    for clip in (optim.clip_by_norm, optax.clip_by_global_norm)
-  )
-  jax.tree.map(
-    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), own, theirs
-  )
-  assert (own['b'] == 12).all() == (largest > 13)
-
-
-def test_clipping_hides_nothing_and_makes_nothing_up():
-  def clip(largest, *grads):
-    grads = [jnp.array([grad], jnp.float32) for grad in grads]
-    clipped, _ = optim.clip_by_norm(largest).update(grads, optax.EmptyState())
-    return jnp.stack(clipped)
-
-  assert (clip(0.0, 0.0, 0.0) == 0).all()
-  for odd in (jnp.inf, jnp.nan):
-    assert not jnp.isfinite(clip(1.0, odd, 1.0)).all()

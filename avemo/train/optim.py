@@ -109,7 +109,7 @@ def make_optimizer(
     )
   parts = []
   if clip is not None:
-    parts.append(clip_by_norm(clip))
+    parts.append(optax.clip_by_global_norm(clip))
   if name == 'adamw':
     parts.append(optax.scale_by_adam(b1=b1, b2=b2, eps=eps))
   else:
@@ -126,23 +126,6 @@ def make_optimizer(
     return tx
   kinds = jax.tree.map(lambda f: 'frozen' if f else 'trained', frozen)
   return optax.partition({'trained': tx, 'frozen': optax.set_to_zero()}, kinds)
-
-
-def clip_by_norm(largest: float) -> optax.GradientTransformation:
-  """Scales the gradient down to this norm, taken over all that is trained.
-
-  A norm that is not finite is left to whoever takes the step, see `step`.
-  By one number, where `optax.clip_by_global_norm` divides each element, in a
-  pass of its own over all memory on CPUs.
-  """
-
-  def update(grads, params):
-    del params
-    norm = optax.tree.norm(grads)
-    factor = jnp.where(norm > largest, largest / norm, 1.0)
-    return jax.tree.map(lambda grad: factor.astype(grad.dtype) * grad, grads)
-
-  return optax.stateless(update)
 
 
 def is_stacked(name: str) -> bool:
