@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from avemo.models import attention, layers
+from avemo.models import attention, layers, operations
 from benchmarks import towers
 
 REPEATS = 5
@@ -93,7 +93,7 @@ def list_parts(
     inputs = draw(batch_size, tokens, width_in), draw(width_in, width_out)
     flops = 2 * rows * width_in * width_out
     dimensions = ((2,), (0,)), ((), ())
-    multiply = lambda x, kernel: layers.multiply_rows(x, kernel, dimensions)
+    multiply = lambda x, kernel: operations.multiply_rows(x, kernel, dimensions)
     return flops, part(multiply, *inputs)
 
   def attend(*inputs):
@@ -112,7 +112,7 @@ def list_parts(
     'query, key, value, out products': (4 * depth, *dense(width, width)),
     'attention': (depth, mixing, part(attend, *(draw(*head) for _ in '123'))),
     'first dense product': (depth, *dense(width, 4 * width)),
-    'exact GELU': (depth, 0.0, part(layers.gelu, wide)),
+    'exact GELU': (depth, 0.0, part(operations.gelu, wide)),
     'second dense product': (depth, *dense(4 * width, width)),
     'residual sum': (2 * depth, 0.0, part(jnp.add, x, x)),
   }

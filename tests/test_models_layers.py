@@ -6,7 +6,7 @@ import scipy.special
 from flax import linen as nn
 
 from avemo import errors
-from avemo.models import layers, positions
+from avemo.models import layers, operations, positions
 
 WIDTH = 16
 
@@ -234,7 +234,7 @@ def test_layer_norm_survives_a_large_mean():
 )
 def test_gelu_is_exact(dtype, digit):
   x = jnp.linspace(-9, 9, 4001).astype(dtype)
-  found = jax.jit(layers.gelu)(x)
+  found = jax.jit(operations.gelu)(x)
   assert found.dtype == dtype
   wide = np.asarray(x, np.float64)
   exact = wide * (1 + scipy.special.erf(wide / 2**0.5)) / 2
@@ -255,7 +255,7 @@ def test_rows_of_many_axes_are_multiplied_as_matrices(shapes, count):
   x, kernel = (draw.standard_normal(s).astype(np.float32) for s in shapes)
   axes = tuple(range(-count, 0)), tuple(range(count))
   dimensions = (tuple(x.ndim + axis for axis in axes[0]), axes[1]), ((), ())
-  multiply = lambda x, kernel: layers.multiply_rows(x, kernel, dimensions)
+  multiply = lambda x, kernel: operations.multiply_rows(x, kernel, dimensions)
   found, transpose = jax.vjp(multiply, x, kernel)
   expected = np.tensordot(x, kernel, axes)
   np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
@@ -278,15 +278,15 @@ def test_rows_of_many_axes_are_multiplied_as_matrices(shapes, count):
 def test_products_that_are_no_dense_layers_are_refused():
   x, kernel = jnp.zeros((2, 4, 4)), jnp.zeros((4, 4))
   with pytest.raises(ValueError, match='not the dimensions'):
-    layers.multiply_rows(x, kernel, (((1,), (0,)), ((), ())))
+    operations.multiply_rows(x, kernel, (((1,), (0,)), ((), ())))
 
 
 def test_the_gradient_of_gelu_keeps_one_array_of_its_dtype():
   x = jnp.linspace(-4, 4, 9, dtype=jnp.bfloat16)
-  _, transpose = jax.vjp(layers.gelu, x)
+  _, transpose = jax.vjp(operations.gelu, x)
   kept = [leaf for leaf in jax.tree.leaves(transpose) if leaf.size == 9]
   assert [leaf.dtype for leaf in kept] == [jnp.bfloat16]
-  slope = jax.grad(lambda x: layers.gelu(x).sum())(x.astype(jnp.float32))
+  slope = jax.grad(lambda x: operations.gelu(x).sum())(x.astype(jnp.float32))
   exact = jax.grad(lambda x: nn.gelu(x, approximate=False).sum())
   expected = exact(x.astype(jnp.float32))
   np.testing.assert_allclose(slope, expected, atol=1e-6)

@@ -26,7 +26,7 @@ BLOCK_SHARE = 5 / 2
 CACHE = pathlib.Path('/sys/devices/system/cpu/cpu0/cache/index2/size')
 USUAL_CACHE = 2**20
 # Beyond these a system tells of a cache that cores share, or of none.
-LEAST_CACHE, MOST_CACHE = 2**19, 2**22
+LEAST_CACHE, MOST_CACHE = 2**20, 2**22
 
 # Bytes of all logits below which writing them out is as fast.
 SMALL_BYTES = 2**21
@@ -125,10 +125,7 @@ def attend_by_blocks(
     block_size: queries of a block, and keys of one where the gradient is made;
       None takes what fits into a cache.
   """
-  # Heads first: they are what the outer loop goes over.
-  heads = [x.transpose(2, 0, 1, 3) for x in (query, key, value)]
-  mixed = _attend(block_size, *heads, num_valid)
-  return mixed.transpose(1, 2, 0, 3)
+  return _attend(block_size, query, key, value, num_valid)
 
 
 @functools.cache
@@ -161,11 +158,11 @@ def choose_block_size(batch: int, size: int, others: int) -> int:
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _attend(block_size, query, key, value, num_valid):
-  """All of [K, B, N or M, d]."""
   return _forward(block_size, query, key, value, num_valid)[0]
 
 
 def _forward(block_size, query, key, value, num_valid):
+  query, key, value = map(_put_heads_first, (query, key, value))
   batch, num_queries = query.shape[1:3]
   size = block_size or choose_block_size(batch, num_queries, key.shape[2])
 
@@ -189,20 +186,21 @@ def _forward(block_size, query, key, value, num_valid):
 
   mixed, log_total = jax.lax.map(head, (query, key, value))
   # So that a policy that keeps outputs has no need to make them again.
-  mixed = checkpoint_name(mixed, NAME)
+  mixed = checkpoint_name(_put_heads_back(mixed), NAME)
   log_total = checkpoint_name(log_total, NAME)
   return mixed, (query, key, value, num_valid, mixed, log_total)
 
 
 def _backward(block_size, residuals, gradient):
   query, key, value, num_valid, mixed, log_total = residuals
+  inner = _product('bnkd,bnkd->kbn', mixed, gradient)
+  gradient = _put_heads_first(gradient)
   batch, num_keys = key.shape[1:3]
   size = block_size or choose_block_size(batch, num_keys, query.shape[2])
 
   def head(inputs):
-    query, key, value, mixed, log_total, gradient = inputs
+    query, key, value, inner, log_total, gradient = inputs
     scaled = _scale(query)
-    inner = (mixed.astype(jnp.float32) * gradient).sum(-1)
 
     # By blocks of keys: of the five products all but one then run over the last
     # axis of a factor, which takes CPUs two thirds of the time.
@@ -227,11 +225,20 @@ def _backward(block_size, residuals, gradient):
     by_query, by_others = _scan_blocks(block, size, zeros, (key, value, valid))
     return _scale(by_query).astype(query.dtype), *by_others
 
-  grads = jax.lax.map(head, (query, key, value, mixed, log_total, gradient))
-  return *grads, None
+  grads = jax.lax.map(head, (query, key, value, inner, log_total, gradient))
+  return *map(_put_heads_back, grads), None
 
 
 _attend.defvjp(_forward, _backward)
+
+
+def _put_heads_first(x: jax.Array) -> jax.Array:
+  """From [B, N, K, d] to [K, B, N, d]: the outer loop goes over heads."""
+  return x.transpose(2, 0, 1, 3)
+
+
+def _put_heads_back(x: jax.Array) -> jax.Array:
+  return x.transpose(1, 2, 0, 3)
 
 
 def _scale(query: jax.Array) -> jax.Array:

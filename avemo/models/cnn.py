@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from avemo import errors
-from avemo.models import layers, positions
+from avemo.models import layers, operations, positions
 
 # Channels of each block; every block halves time and mel bands.
 VARIANTS = types.MappingProxyType(
@@ -205,7 +205,7 @@ class BatchNorm(nn.Module):
     bias = self.param('bias', nn.initializers.zeros, channels)
     average = self.variable('batch_stats', 'mean', jnp.zeros, channels)
     spread = self.variable('batch_stats', 'var', jnp.ones, channels)
-    x = x.astype(layers.find_wide_dtype(x))
+    x = x.astype(operations.find_wide_dtype(x))
     mean, variance = average.value, spread.value
     if train:
       mean, variance = measure(x, mask, mean, variance)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from avemo.models import layers, recompute, split
+from avemo.models import layers, operations, recompute, split
 
 
 class Fusion(nn.Module):
@@ -130,7 +130,7 @@ class CrossBlock(nn.Module):
     )(norm(name='cross_norm1')(x), norm(name='cross_norm2')(context))
     if self.drop:
       key = self.make_rng('dropout')
-      branch = layers.drop_path(key, branch, drop_path_rate)
+      branch = operations.drop_path(key, branch, drop_path_rate)
     block = layers.Block(
       self.num_heads,
       self.key_bias,

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from avemo import errors
-from avemo.models import cnn, layers
+from avemo.models import cnn, layers, operations
 
 # Outputs and their number of values; None: as many as there are classes.
 SIZES = types.MappingProxyType(
@@ -104,7 +104,7 @@ class Head(nn.Module):
     train: bool = False,
   ) -> dict[str, jax.Array]:
     """Maps a feature [B, D] to its outputs by name."""
-    feature = feature.astype(layers.find_wide_dtype(feature))
+    feature = feature.astype(operations.find_wide_dtype(feature))
     drop = nn.Dropout(self.dropout, deterministic=not train)
     feature = drop(feature)
     if counts is None:

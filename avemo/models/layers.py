@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from avemo import errors
-from avemo.models import attention, recompute, split
+from avemo.models import attention, operations, recompute, split
 
 # VideoMAE writes 1e-6; other sources of the same weights write other values.
 EPSILON = 1e-6
@@ -78,70 +78,6 @@ def check_names(kind: str, names: Iterable[str], known: Iterable[str]) -> None:
       )
 
 
-def find_wide_dtype(x: jax.Array) -> Any:
-  """float32, or that of x where it is wider, as when gradients are checked."""
-  return jnp.promote_types(x.dtype, jnp.float32)
-
-
-@jax.custom_jvp
-def gelu(x: jax.Array) -> jax.Array:
-  """The exact GELU, x Phi(x), as published weights were trained; not tanh's.
-
-  By erf: XLA's erfc, which `nn.gelu` takes, costs CPUs twice the time. What
-  1 + erf loses below 0 is 6e-7 at most.
-  """
-  wide = x.astype(find_wide_dtype(x))
-  return (wide * _normal_share(wide)).astype(x.dtype)
-
-
-@gelu.defjvp
-def _differentiate_gelu(primals, tangents):
-  # So that one array of x's dtype is kept for the gradient, where derivatives
-  # of each operation would keep three wide ones.
-  (x,), (tangent,) = primals, tangents
-  wide = x.astype(find_wide_dtype(x))
-  density = jnp.exp(-jnp.square(wide) / 2) / math.sqrt(2 * math.pi)
-  slope = (_normal_share(wide) + wide * density).astype(x.dtype)
-  return gelu(x), slope * tangent
-
-
-def _normal_share(x: jax.Array) -> jax.Array:
-  """Phi: the share of a normal distribution that lies below x."""
-  return (1 + jax.lax.erf(x / math.sqrt(2))) / 2
-
-
-def multiply_rows(
-  x: jax.Array, kernel: jax.Array, dimensions: Any, **options: Any
-) -> jax.Array:
-  """`lax.dot_general` of a dense layer, as a product of two matrices.
-
-  With more axes XLA would make the kernel's gradient from a transposed copy of
-  all activations: a fifth of the layer's time on a CPU.
-
-  Args:
-    x: [..., *in].
-    kernel: [*in, *out].
-    dimensions: the last axes of x and the first of the kernel, and no batch.
-    **options: of `lax.dot_general`.
-
-  Returns:
-    [..., *out].
-  """
-  (summed, _), _ = dimensions
-  count = len(summed)
-  own = tuple(range(x.ndim - count, x.ndim)), tuple(range(count))
-  if dimensions != (own, ((), ())):
-    raise ValueError(f'not the dimensions of a dense layer: {dimensions}')
-  rows, width = x.shape[:-count], math.prod(kernel.shape[:count])
-  product = jax.lax.dot_general(
-    x.reshape(-1, width),
-    kernel.reshape(width, -1),
-    (((1,), (0,)), ((), ())),
-    **options,
-  )
-  return product.reshape(*rows, *kernel.shape[count:])
-
-
 class LayerNorm(nn.Module):
   """Layer norm with float32 statistics and the two-pass variance.
 
@@ -158,11 +94,7 @@ class LayerNorm(nn.Module):
     width = x.shape[-1]
     scale = self.param('scale', nn.initializers.ones, (width,))
     bias = self.param('bias', nn.initializers.zeros, (width,))
-    x = x.astype(jnp.float32)
-    centred = x - x.mean(-1, keepdims=True)
-    variance = jnp.square(centred).mean(-1, keepdims=True)
-    x = centred * jax.lax.rsqrt(variance + self.epsilon) * scale + bias
-    return x.astype(self.dtype)
+    return operations.normalize(x, scale, bias, self.epsilon, self.dtype)
 
 
 class Attention(nn.Module):
@@ -202,7 +134,7 @@ class Attention(nn.Module):
       (self.num_heads, width // self.num_heads),
       kernel_init=initialize_kernel,
       dtype=self.dtype,
-      dot_general=multiply_rows,
+      dot_general=operations.multiply_rows,
     )
     query = project(name='query')(x)  # BNKd
     key = project(name='key', use_bias=self.key_bias)(context)
@@ -215,7 +147,7 @@ class Attention(nn.Module):
       axis=(-2, -1),
       kernel_init=initialize_kernel,
       dtype=self.dtype,
-      dot_general=multiply_rows,
+      dot_general=operations.multiply_rows,
       name='out',
     )(mixed)
 
@@ -257,7 +189,7 @@ class Block(nn.Module):
       nn.Dense,
       kernel_init=initialize_kernel,
       dtype=self.dtype,
-      dot_general=multiply_rows,
+      dot_general=operations.multiply_rows,
     )
     attend = Attention(
       self.num_heads,
@@ -271,7 +203,7 @@ class Block(nn.Module):
     x = norm1(x) if self.post_norm else x
     branch = x if self.post_norm else norm2(x)
     branch = dense(4 * x.shape[-1], name='fc1')(branch)
-    branch = gelu(branch)
+    branch = operations.gelu(branch)
     branch = dense(x.shape[-1], name='fc2')(branch)
     x = x + self._drop_path(branch, drop_path_rate)
     x = norm2(x) if self.post_norm else x
@@ -280,14 +212,7 @@ class Block(nn.Module):
   def _drop_path(self, branch: jax.Array, rate: jax.Array) -> jax.Array:
     if not self.drop:
       return branch
-    return drop_path(self.make_rng('dropout'), branch, rate)
-
-
-def drop_path(key: jax.Array, branch: jax.Array, rate: jax.Array) -> jax.Array:
-  """Drops the branch [B, ...] of whole examples and scales up the others."""
-  shape = (branch.shape[0],) + (1,) * (branch.ndim - 1)
-  keep = jax.random.bernoulli(key, 1 - rate, shape)
-  return branch * (keep / (1 - rate)).astype(branch.dtype)
+    return operations.drop_path(self.make_rng('dropout'), branch, rate)
 
 
 class Encoder(nn.Module):

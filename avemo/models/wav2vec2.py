@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from avemo import errors
-from avemo.models import cnn, layers
+from avemo.models import cnn, layers, operations
 
 # Samples under each convolution and between its steps: a frame sees 25 ms,
 # and there are 49 or 50 of them a second at 16 kHz.
@@ -273,7 +273,7 @@ class SampleConv(nn.Module):
       x = TimeNorm(self.epsilon, self.dtype, name='norm')(x, num_frames)
     elif self.norm == 'layer':
       x = layers.LayerNorm(self.epsilon, self.dtype, name='norm')(x)
-    return layers.gelu(x)
+    return operations.gelu(x)
 
 
 class TimeNorm(nn.Module):
@@ -333,7 +333,7 @@ class PositionalConv(nn.Module):
       dtype=self.dtype,
       name='conv',
     )(x)
-    return layers.gelu(x)
+    return operations.gelu(x)
 
 
 def count_steps(length: Any, kernel: int, stride: int) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 
 from avemo import errors
 from avemo.data import labels
-from avemo.models import layers
+from avemo.models import operations
 
 
 def masked_log_softmax(logits: jax.Array, class_mask: jax.Array) -> jax.Array:
@@ -21,7 +21,7 @@ def masked_log_softmax(logits: jax.Array, class_mask: jax.Array) -> jax.Array:
 
   A row without any class is 0 throughout, so that its gradient is 0 as well.
   """
-  logits = logits.astype(layers.find_wide_dtype(logits))
+  logits = logits.astype(operations.find_wide_dtype(logits))
   some = class_mask.any(-1, keepdims=True)
   kept = jnp.where(class_mask | ~some, logits, -jnp.inf)
   return jnp.where(some, jax.nn.log_softmax(kept, axis=-1), 0.0)
@@ -92,7 +92,7 @@ def continuous_loss(
     truth: [B, K]; 0 where unknown.
     share: [B, K] of `share_values`.
   """
-  prediction = prediction.astype(layers.find_wide_dtype(prediction))
+  prediction = prediction.astype(operations.find_wide_dtype(prediction))
   loss = jnp.zeros((), prediction.dtype)
   if 'mse' in kind:
     loss += (share * (prediction - truth) ** 2).sum()
@@ -123,7 +123,7 @@ def binary_cross_entropy(
     truth: in [0, 1], [B, K].
     weights: of a unit that is present, [K].
   """
-  logits = logits.astype(layers.find_wide_dtype(logits))
+  logits = logits.astype(operations.find_wide_dtype(logits))
   present = weights * truth * jax.nn.log_sigmoid(logits)
   return -present - (1 - truth) * jax.nn.log_sigmoid(-logits)
 
