@@ -228,6 +228,49 @@ def test_layer_norm_survives_a_large_mean():
   np.testing.assert_allclose(found, expected, atol=2e-3)
 
 
+@pytest.mark.parametrize('dtype', [jnp.float32, jnp.bfloat16])
+def test_layer_norm_has_the_gradient_of_its_formula(dtype):
+  draw = np.random.default_rng(0)
+  x, gradient = (
+    jnp.asarray(draw.standard_normal((3, 5, 16)) + 2, dtype) for _ in range(2)
+  )
+  scale, bias = (
+    jnp.asarray(draw.standard_normal(16), jnp.float32) for _ in range(2)
+  )
+
+  def plain(x, scale, bias):
+    wide = x.astype(jnp.float32)
+    normal = (wide - wide.mean(-1, keepdims=True)) / jnp.sqrt(
+      wide.var(-1, keepdims=True) + 1e-6
+    )
+    return (normal * scale + bias).astype(dtype)
+
+  norm = lambda *inputs: operations.normalize(*inputs, 1e-6, dtype)
+  found, expected = (
+    jax.vjp(each, x, scale, bias)[1](gradient) for each in (norm, plain)
+  )
+  digit = 2e-2 if dtype == jnp.bfloat16 else 1e-5
+  for mine, other in zip(found, expected, strict=True):
+    assert mine.dtype == other.dtype
+    np.testing.assert_allclose(
+      np.asarray(mine, np.float32),
+      np.asarray(other, np.float32),
+      rtol=digit,
+      atol=digit,
+    )
+
+
+def test_sums_of_products_are_the_same_by_both_ways(monkeypatch):
+  draw = np.random.default_rng(0)
+  x = draw.standard_normal((3, 5, 16)).astype(np.float32)
+  weights = draw.standard_normal(16).astype(np.float32)
+  expected = (x.astype(np.float64) * weights).sum(-1, keepdims=True)
+  for backend in ('cpu', 'gpu'):
+    monkeypatch.setattr(jax, 'default_backend', lambda name=backend: name)
+    found = operations.sum_products(jnp.asarray(x), jnp.asarray(weights))
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
 # How a result is rounded: in bfloat16 to half of its last digit.
 @pytest.mark.parametrize(
   ('dtype', 'digit'), [(jnp.float32, 3e-7), (jnp.bfloat16, 2**-8)]

@@ -65,6 +65,24 @@ def test_auto_takes_what_fits(monkeypatch):
   assert choose(recompute.KEPT['dots'] - 1) == 'block'
 
 
+@pytest.mark.parametrize('word', recompute.KEPT)
+def test_blocks_keep_what_the_choice_counts_on(word):
+  batch, num_tokens, width, depth = 2, 512, 64, 3
+  encoder = layers.Encoder(width, depth, 4, remat=word, implementation='blocks')
+  tokens = jnp.zeros((batch, num_tokens, width))
+  variables = encoder.init(jax.random.key(0), tokens)
+
+  def keep(tokens):
+    apply = lambda tokens: encoder.apply(variables, tokens)
+    return jax.vjp(apply, tokens)[1]
+
+  kept = [leaf.shape for leaf in jax.tree.leaves(jax.eval_shape(keep, tokens))]
+  rows = {num_tokens, batch * num_tokens}
+  numbers = sum(np.prod(s) for s in kept if s[0] == depth and rows & set(s))
+  share = numbers / (depth * tokens.size)
+  assert recompute.KEPT[word] - 2 < share < recompute.KEPT[word]
+
+
 def test_memory_of_this_machine_is_shared_by_its_devices():
   whole = recompute.measure_memory() * jax.local_device_count()
   assert 2**28 < whole < 2**45

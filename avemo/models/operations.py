@@ -132,9 +132,13 @@ def multiply_rows(
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def _multiply(count, options, x, kernel):
   """Sums over the last `count` axes of x."""
+  return _multiply_and_keep(count, options, x, kernel)[0]
+
+
+def _multiply_and_keep(count, options, x, kernel):
   shape = x.shape[:-count] + kernel.shape[count:]
   product = _dot(1, 0, options, *_flatten(count, x, kernel))
-  return product.reshape(shape)
+  return product.reshape(shape), (x, kernel)
 
 
 def _differentiate_multiply(count, options, kept, gradient):
@@ -149,13 +153,7 @@ def _differentiate_multiply(count, options, kept, gradient):
   )
 
 
-_multiply.defvjp(
-  lambda count, options, x, kernel: (
-    _multiply(count, options, x, kernel),
-    (x, kernel),
-  ),
-  _differentiate_multiply,
-)
+_multiply.defvjp(_multiply_and_keep, _differentiate_multiply)
 
 
 def _flatten(count: int, x: jax.Array, kernel: jax.Array):

@@ -26,7 +26,7 @@ WORDS = ('auto', 'none', 'dots', 'block')
 
 # Numbers that a block keeps, by token and unit of width, with attention by
 # blocks; read from compiled steps.
-KEPT = types.MappingProxyType({'none': 24, 'dots': 11})
+KEPT = types.MappingProxyType({'none': 18, 'dots': 11})
 
 # Of a device's memory: the rest is for parameters, their optimiser and input.
 SHARE = 0.4
