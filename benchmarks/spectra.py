@@ -20,7 +20,7 @@ NUM_MFCC = 20
 COLUMNS, WINDOWS, SIDE = 224, 16, 224
 
 KINDS = ('mel', 'mfcc', 'filterbank', 'picture')
-SIDES = ('avemo', 'librosa')
+SIDES = ('avemo', 'librosa', 'librosa-double')
 
 
 def make_speech(batch_size: int, seconds: float) -> np.ndarray:
@@ -57,7 +57,9 @@ def make_ours(kind: str, speech: np.ndarray) -> Callable[[], Any]:
   return lambda: jax.block_until_ready(compiled(on_device))
 
 
-def make_librosas(kind: str, speech: np.ndarray) -> Callable[[], Any]:
+def make_librosas(
+  kind: str, speech: np.ndarray, dtype: Any = np.float32
+) -> Callable[[], Any]:
   """The same figures by librosa, of the whole batch at once where it can.
 
   Kaldi's bank it does not have: the nearest is a mel spectrum of its sizes.
@@ -77,7 +79,7 @@ def make_librosas(kind: str, speech: np.ndarray) -> Callable[[], Any]:
     return np.stack([librosa.power_to_db(one) for one in mel(waveform)])
 
   def compute():
-    waveform = speech.astype(np.float32) / 32768
+    waveform = speech.astype(dtype) / 32768
     if kind == 'mel':
       return decibels(waveform)
     if kind == 'mfcc':
@@ -127,7 +129,11 @@ def draw_by_librosa(librosa, waveform: np.ndarray) -> np.ndarray:
 
 def main() -> None:
   args = read_arguments()
-  make = make_ours if args.side == 'avemo' else make_librosas
+  make = {
+    'avemo': make_ours,
+    'librosa': make_librosas,
+    'librosa-double': functools.partial(make_librosas, dtype=np.float64),
+  }[args.side]
   run = make(args.kind, make_speech(args.batch_size, args.seconds))
   run()
   say({'side': args.side, 'kind': args.kind})

@@ -10,7 +10,7 @@ import numpy as np
 from flax import linen as nn
 
 from avemo.convert import plans, readers
-from avemo.models import layers
+from avemo.models import operations
 from benchmarks.parity import spectrograms
 
 GOLDEN = pathlib.Path(__file__).parent / 'golden'
@@ -74,7 +74,7 @@ def agrees_anew(plan: plans.Plan, reference: spectrograms.Reference) -> bool:
 
 def use_tanh(monkeypatch):
   """Lets layers compute the GELU of tanh; see `agrees_anew`."""
-  monkeypatch.setattr(layers, 'gelu', nn.gelu)
+  monkeypatch.setattr(operations, 'gelu', nn.gelu)
 
 
 def change_tower(plan: plans.Plan, **options) -> plans.Plan:

@@ -13,7 +13,7 @@ from flax import linen as nn
 
 from avemo import errors
 from avemo.convert import hicmae, readers, rules
-from avemo.models import emotion, layers
+from avemo.models import emotion, layers, operations
 from avemo.models import hicmae as models
 
 GOLDEN = np.load(pathlib.Path(__file__).parent / 'golden' / 'hicmae.npz')
@@ -144,7 +144,7 @@ def test_what_shapes_do_not_tell_is_noticed(monkeypatch):
   model, params = load(tensors, num_heads=4)
   assert measure(make_run(model)(params)[0]) > 1e-3
   model, params = load(tensors)
-  monkeypatch.setattr(layers, 'gelu', nn.gelu)
+  monkeypatch.setattr(operations, 'gelu', nn.gelu)
   feature, _ = make_run.__wrapped__(model)(params)
   assert measure(feature) > 3e-5
 

@@ -12,7 +12,7 @@ import pytest
 from avemo import errors
 from avemo.convert import readers, rules
 from avemo.convert import videomae as family
-from avemo.models import layers
+from avemo.models import operations
 from benchmarks.parity import videomae as parity
 
 GOLDEN = pathlib.Path(__file__).parent / 'golden'
@@ -138,7 +138,7 @@ def test_a_wrong_number_of_heads_shows(tmp_path):
 
 def test_the_other_gelu_shows(tmp_path, monkeypatch):
   reference, _ = unpack('pth', 'finetuned', tmp_path)
-  monkeypatch.setattr(layers, 'gelu', jax.nn.gelu)
+  monkeypatch.setattr(operations, 'gelu', jax.nn.gelu)
   jax.clear_caches()
   row = parity.compare(reference, TOLERANCE)
   jax.clear_caches()

@@ -16,7 +16,7 @@ from safetensors import numpy as safetensors_numpy
 from avemo import errors
 from avemo.audio import waveform
 from avemo.convert import readers, rules, wav2vec2, wav2vec2_heads
-from avemo.models import emotion, layers
+from avemo.models import emotion, layers, operations
 from avemo.models import wav2vec2 as towers
 
 GOLDEN = np.load(pathlib.Path(__file__).parent / 'golden' / 'wav2vec2.npz')
@@ -163,7 +163,7 @@ def test_what_shapes_do_not_tell_is_noticed(style, monkeypatch):
     tokens, _ = make_run(model)(params)
     assert measure(tokens, style) > 1e-3, change
   model, params = load(source)
-  monkeypatch.setattr(layers, 'gelu', nn.gelu)
+  monkeypatch.setattr(operations, 'gelu', nn.gelu)
   tokens, _ = make_run.__wrapped__(model)(params)
   assert measure(tokens, style) > 1e-4
 

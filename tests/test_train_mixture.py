@@ -138,7 +138,7 @@ def test_the_restored_model_scores_what_the_run_measured(unbroken):
     tasks=restored.tasks,
     every=0.1,
     options=restored.options,
-    batch_size=16,
+    batch_size=run.feed.batch_size,
     mesh=restored.mesh,
   )
   metrics = loop.score(found, run.feed)
