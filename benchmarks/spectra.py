@@ -62,8 +62,9 @@ def make_librosas(
 ) -> Callable[[], Any]:
   """The same figures by librosa, of the whole batch at once where it can.
 
-  Kaldi's bank it does not have: the nearest is a mel spectrum of its sizes.
-  Pictures are the steps published, with as many frames as ours.
+  With float64 it computes in double precision. Kaldi's bank it does not have:
+  the nearest is a mel spectrum of its sizes. Pictures are the steps published,
+  with as many frames as ours.
   """
   import librosa
 

@@ -162,6 +162,13 @@ def test_front_ends_compared_are_the_same(kind):
     np.testing.assert_allclose(ours, other.swapaxes(-1, -2), atol=2e-3)
 
 
+def test_librosa_computes_in_the_precision_that_is_asked():
+  speech = spectra.make_speech(1, 0.5)
+  for dtype in (np.float32, np.float64):
+    found = spectra.make_librosas('filterbank', speech, dtype)()
+    assert found.dtype == dtype
+
+
 def test_share_is_that_of_one_clip():
   row = {'avemo': {'cpu_ms': 16.0}}
   assert front_ends.find_share(row, 8, {'cpu_ms': 1000.0}) == 0.002

@@ -184,7 +184,9 @@ def test_blocks_are_of_a_usual_size_where_no_cache_is_told(text, cache):
   assert attention.find_block_bytes() == 5 * 2**19
 
 
-@pytest.mark.parametrize(('text', 'mib'), [('0K', 1), ('24576K', 4)])
+@pytest.mark.parametrize(
+  ('text', 'mib'), [('0K', 1), ('512K', 1), ('24576K', 4)]
+)
 def test_blocks_are_bounded_whatever_cache_is_told(text, mib, cache):
   cache(text)
   assert attention.find_block_bytes() == 5 / 2 * mib * 2**20

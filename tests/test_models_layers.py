@@ -291,6 +291,7 @@ def test_gelu_is_exact(dtype, digit):
     (((2, 5, 6), (6, 4)), 1),
     (((2, 5, 6), (6, 2, 3)), 1),
     (((5, 2, 3), (2, 3, 4)), 2),
+    (((0, 5, 6), (6, 4)), 1),
   ],
 )
 def test_rows_of_many_axes_are_multiplied_as_matrices(shapes, count):
@@ -316,6 +317,44 @@ def test_rows_of_many_axes_are_multiplied_as_matrices(shapes, count):
   np.testing.assert_allclose(
     by_kernel, np.tensordot(x, expected, (rows, rows)), rtol=1e-4, atol=1e-4
   )
+
+
+def test_gradients_of_products_keep_options_and_dtypes():
+  draw = np.random.default_rng(0)
+  x = jnp.asarray(draw.standard_normal((2, 5, 64)), jnp.bfloat16)
+  kernel = jnp.asarray(draw.standard_normal((64, 3)), jnp.bfloat16)
+
+  def multiply(x, kernel):
+    return operations.multiply_rows(
+      x,
+      kernel,
+      (((2,), (0,)), ((), ())),
+      precision=jax.lax.Precision.HIGHEST,
+      preferred_element_type=jnp.float32,
+    )
+
+  def differentiate(x, kernel):
+    product, transpose = jax.vjp(multiply, x, kernel)
+    return product, *transpose(product)
+
+  product, by_x, by_kernel = differentiate(x, kernel)
+  wide = [np.asarray(each, np.float64) for each in (x, kernel)]
+  expected = wide[0] @ wide[1]
+  assert product.dtype == jnp.float32
+  assert by_x.dtype == by_kernel.dtype == jnp.bfloat16
+  np.testing.assert_allclose(product, expected, rtol=1e-5, atol=1e-5)
+  np.testing.assert_allclose(
+    np.asarray(by_x, np.float64), expected @ wide[1].T, rtol=1e-2, atol=1e-1
+  )
+  np.testing.assert_allclose(
+    np.asarray(by_kernel, np.float64),
+    np.tensordot(wide[0], expected, ((0, 1), (0, 1))),
+    rtol=1e-2,
+    atol=1e-1,
+  )
+  program = str(jax.make_jaxpr(differentiate)(x, kernel))
+  assert program.count('dot_general[') == 3
+  assert program.count('Precision.HIGHEST, Precision.HIGHEST') == 3
 
 
 def test_products_that_are_no_dense_layers_are_refused():

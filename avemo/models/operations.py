@@ -1,8 +1,8 @@
-"""What blocks are made of, with gradients of few arrays and few passes.
+"""What blocks are made of, beside attention.
 
-A step on a CPU waits for memory as long as for its products: what is kept for
-the gradient is written once and read once a layer, and each sum over an array
-is a pass through it.
+Gradients keep few arrays and make few passes through them, for what is kept is
+written and read again in every layer. Those of `normalize` and `multiply_rows`
+are of reverse mode alone.
 """
 
 import functools
@@ -49,7 +49,9 @@ def _normal_share(x: jax.Array) -> jax.Array:
 def normalize(
   x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float, dtype: Any
 ) -> jax.Array:
-  """Layer norm over the last axis, by the two-pass variance, in float32.
+  """Layer norm over the last axis, by the two-pass variance.
+
+  Computed in float32, or wider where x is.
 
   For the gradient it keeps x itself, which what lies beside it may keep too,
   and two numbers a row; derivatives of each operation would keep three arrays.
@@ -57,17 +59,17 @@ def normalize(
   Args:
     x: [..., D].
     scale: float32 [D].
-    bias: float32 [D].
+    bias: [D], of the scale's dtype.
     epsilon: added to the variance.
     dtype: of the output.
 
   Returns:
     [..., D].
   """
-  return _normalize(x, scale, bias, epsilon, dtype)[0]
+  return _normalize_and_keep(x, scale, bias, epsilon, dtype)[0]
 
 
-def _normalize(x, scale, bias, epsilon, dtype):
+def _normalize_and_keep(x, scale, bias, epsilon, dtype):
   wide = x.astype(find_wide_dtype(x))
   mean = wide.mean(-1, keepdims=True)
   centred = wide - mean
@@ -82,15 +84,19 @@ def _differentiate_normalize(epsilon, dtype, kept, gradient):
   x, mean, inverse, scale = kept
   normal = (x.astype(mean.dtype) - mean) * inverse
   gradient = gradient.astype(mean.dtype)
-  product = gradient * normal
+  by_scale = gradient * normal
   along_mean = sum_products(gradient, scale) / x.shape[-1]
-  along_spread = sum_products(product, scale) / x.shape[-1]
+  along_spread = sum_products(by_scale, scale) / x.shape[-1]
   by_x = inverse * (gradient * scale - along_mean - normal * along_spread)
   rows = tuple(range(x.ndim - 1))
-  return by_x.astype(x.dtype), product.sum(rows), gradient.sum(rows)
+  return (
+    by_x.astype(x.dtype),
+    by_scale.sum(rows).astype(scale.dtype),
+    gradient.sum(rows).astype(scale.dtype),
+  )
 
 
-normalize.defvjp(_normalize, _differentiate_normalize)
+normalize.defvjp(_normalize_and_keep, _differentiate_normalize)
 
 
 def sum_products(x: jax.Array, weights: jax.Array) -> jax.Array:
@@ -98,7 +104,7 @@ def sum_products(x: jax.Array, weights: jax.Array) -> jax.Array:
   if jax.default_backend() == 'cpu':
     # XLA's sum of products takes CPUs six times as long as the product of a
     # matrix with a vector; elsewhere it fuses with what is around it.
-    return jnp.matmul(x, weights[:, None])
+    return jnp.matmul(x, weights[:, None], precision='highest')
   return (x * weights).sum(-1, keepdims=True)
 
 
@@ -144,7 +150,7 @@ def _multiply_and_keep(count, options, x, kernel):
 def _differentiate_multiply(count, options, kept, gradient):
   x, kernel = kept
   rows, matrix = _flatten(count, x, kernel)
-  gradient = gradient.reshape(len(rows), -1)
+  gradient = gradient.reshape(rows.shape[0], matrix.shape[1])
   by_x = _dot(1, 1, options, gradient, matrix)
   by_kernel = _dot(0, 0, options, rows, gradient)
   return (
@@ -156,15 +162,19 @@ def _differentiate_multiply(count, options, kept, gradient):
 _multiply.defvjp(_multiply_and_keep, _differentiate_multiply)
 
 
-def _flatten(count: int, x: jax.Array, kernel: jax.Array):
+def _flatten(
+  count: int, x: jax.Array, kernel: jax.Array
+) -> tuple[jax.Array, jax.Array]:
   """Both as matrices: [rows, in] and [in, out]."""
   width = math.prod(kernel.shape[:count])
   return x.reshape(-1, width), kernel.reshape(width, -1)
 
 
-def _dot(axis: int, other: int, options: Any, x: jax.Array, y: jax.Array):
+def _dot(
+  axis_of_x: int, axis_of_y: int, options: Any, x: jax.Array, y: jax.Array
+) -> jax.Array:
   """The product of two matrices over an axis of each."""
-  dimensions = (((axis,), (other,)), ((), ()))
+  dimensions = (((axis_of_x,), (axis_of_y,)), ((), ()))
   return jax.lax.dot_general(x, y, dimensions, **dict(options))
 
 

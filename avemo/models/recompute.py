@@ -25,7 +25,7 @@ from avemo.models import attention
 WORDS = ('auto', 'none', 'dots', 'block')
 
 # Numbers that a block keeps, by token and unit of width, with attention by
-# blocks; read from compiled steps.
+# blocks: 16 and 10, and what compiled steps need beside them for a while.
 KEPT = types.MappingProxyType({'none': 18, 'dots': 11})
 
 # Of a device's memory: the rest is for parameters, their optimiser and input.
