@@ -199,12 +199,15 @@ def describe_run() -> dict[str, Any]:
 
 
 def find_processor() -> str:
+  """Its name; of generations that share one, the numbers that tell them."""
   cpuinfo = pathlib.Path('/proc/cpuinfo')
-  if cpuinfo.exists():
-    for line in cpuinfo.read_text().splitlines():
-      if line.startswith('model name'):
-        return line.split(':', 1)[1].strip()
-  return platform.processor() or platform.machine()
+  first = cpuinfo.read_text().split('\n\n')[0] if cpuinfo.exists() else ''
+  lines = [line.partition(':') for line in first.splitlines()]
+  told = {name.strip(): value.strip() for name, _, value in lines}
+  if 'model name' not in told:
+    return platform.processor() or platform.machine()
+  numbers = [f'{n} {told[n]}' for n in ('cpu family', 'model') if n in told]
+  return ', '.join([told['model name'], *numbers])
 
 
 def write(path: pathlib.Path | None, content: Mapping[str, Any]) -> None:

@@ -26,6 +26,10 @@ COLOURS = (
 _COPIED = ('aac', 'mp3', 'mp3float')
 _SOUND_RATE = 48_000
 
+# Of H.264: a third of the usual one's time, for 5 % more bytes (on a film of a
+# face, 41.9 against 42.1 dB).
+_PRESET = 'veryfast'
+
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _WHITE = (255, 255, 255)
 
@@ -99,6 +103,7 @@ def render(
       fps=fps or containers.frame_rate(containers.video_stream(container)),
       variable=True,
       sample_rate=None if speech is None else _SOUND_RATE,
+      options={'preset': _PRESET},
     ) as writer,
   ):
     pieces = iter(())
