@@ -45,8 +45,8 @@ $(PARITY)/.ready: $(LOCK) requirements/parity.txt
 	$(PARITY)/bin/pip install --quiet --no-deps --editable .
 	@touch $@
 
-# The quick set of all benchmarks, a few minutes; PEER_PYTHON names a Python
-# with torch and transformers, such as $(PARITY)/bin/python.
+# The quick set of all benchmarks, a quarter of an hour; PEER_PYTHON names a
+# Python with torch and transformers, such as $(PARITY)/bin/python.
 bench: $(READY)
 	$(RUN) -m benchmarks.videomae --sizes S --repeats 3 \
 	  $(if $(PEER_PYTHON),--peer-python $(PEER_PYTHON)) --eager \
