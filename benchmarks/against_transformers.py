@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 from avemo import memory
+from avemo.models import attention, recompute
 from benchmarks import pairs
 
 FIRST_BATCH = 1
@@ -55,9 +56,16 @@ def read_arguments(modality: str, doc: str) -> argparse.Namespace:
     '--eager', action='store_true', help='leave out torch.compile'
   )
   parser.add_argument(
-    '--remat', default='auto', help='none, dots, block or auto'
+    '--remat',
+    default='auto',
+    choices=recompute.WORDS,
+    help='what the backward pass computes anew',
   )
-  parser.add_argument('--implementation', help='of the attention')
+  parser.add_argument(
+    '--implementation',
+    choices=attention.IMPLEMENTATIONS[1:],
+    help='of the attention; the fastest where not given',
+  )
   parser.add_argument(
     '--largest', action='store_true', help='find the largest batch that fits'
   )

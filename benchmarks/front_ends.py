@@ -51,7 +51,9 @@ def main() -> None:
 
 def read_arguments() -> argparse.Namespace:
   parser = argparse.ArgumentParser(
-    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    prog='python -m benchmarks.front_ends',
+    description=__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
   )
   parser.add_argument(
     '--peer-python', metavar='PATH', help='one with torch and librosa'

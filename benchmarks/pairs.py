@@ -172,7 +172,11 @@ def compare(ours: Sequence[float], theirs: Sequence[float]) -> float:
 
 
 def find_python(python: str | None, packages: Sequence[str]) -> str | None:
-  """The peer's Python, if it has its packages; says so if not."""
+  """The peer's Python, which must have its packages; None where none is named.
+
+  Raises:
+    SystemExit: what is named cannot be run, or lacks a package.
+  """
   if python is None:
     print(f'no peer: --peer-python PATH names one with {", ".join(packages)}')
     return None
@@ -181,8 +185,7 @@ def find_python(python: str | None, packages: Sequence[str]) -> str | None:
     subprocess.run(check, check=True, capture_output=True, text=True)
   except (OSError, subprocess.CalledProcessError) as error:
     said = (getattr(error, 'stderr', '') or str(error)).strip()
-    print(f'no peer: {python}: {said.splitlines()[-1]}')
-    return None
+    raise SystemExit(f'no peer: {python}: {said.splitlines()[-1]}') from None
   return python
 
 

@@ -50,7 +50,7 @@ def get_config(arg: str = ''):
       'width': 64,
       'depth': 2,
       'num_heads': 2,
-      'remat': False,
+      'remat': 'none',
     }
     config.optim.update(lr=1.5e-3, warmup=200)
   else:

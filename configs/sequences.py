@@ -148,7 +148,7 @@ def make_tiny():
   config.steps = 200
   config.model.video.frozen_blocks = 0
   fusion = config.model.fusion
-  fusion.cross_attention = {'depth': 1, 'num_heads': 3, 'remat': False}
+  fusion.cross_attention = {'depth': 1, 'num_heads': 3, 'remat': 'none'}
   fusion.bottleneck.join_at = 1
   # Half as many frames as columns: a picture of 64 pixels shows no more.
   fusion.sequence.update(size=64, pictures={'columns': 32})

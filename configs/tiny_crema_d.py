@@ -30,7 +30,7 @@ def get_config(arg: str = ''):
     'width': 96,
     'depth': 3,
     'num_heads': 3,
-    'remat': False,
+    'remat': 'none',
   }
   config.model.audio = {
     'name': 'spectrogram_vit',
@@ -40,7 +40,7 @@ def get_config(arg: str = ''):
     'num_heads': 3,
     'patch': (64, 4),
     'stride': (64, 4),
-    'remat': False,
+    'remat': 'none',
   }
   config.model.features = {'num_mels': 64, 'hop': 160}
   config.model.fusion.kind = 'late' if arg.system == 'late' else 'early'
